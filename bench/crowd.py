@@ -8,7 +8,6 @@ what was accepted by then, send the SIGTERM, and print one line of JSON when eve
 
 import asyncio
 import os
-import resource
 import signal
 import sys
 import time
@@ -18,6 +17,8 @@ from urllib.parse import urlsplit
 
 import orjson
 import uvloop
+
+from bench.processes import raise_descriptors
 
 _LONGEST = 60.0
 _TEXT, _CLOSE, _PING, _PONG = 0x81, 0x88, 0x89, 0x8A
@@ -222,6 +223,6 @@ async def _main(url: str, origin: str, numbers: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    raise_descriptors()
     _url, _origin, *_numbers = sys.argv[1:]
     uvloop.run(_main(_url, _origin, _numbers))

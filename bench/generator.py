@@ -7,7 +7,6 @@ a new random order, so that any part of its readers sees what all see.
 """
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.processes import Child, build
+from bench.processes import Child, build, raise_descriptors
 from bench.rounds import Entrant, enter, leave, send
 from bench.servers import Nchan, Server, Sluice
 
@@ -41,8 +40,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> dict[str, Any]:
     """Measure, print the tables, and return the figures."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    raise_descriptors()
     kib = _socket(options)
     print(f"KiB a socket: {kib:.1f}")
     return {

@@ -1,6 +1,7 @@
 """Child processes that are pinned to a core, and what the kernel says of them."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -32,6 +33,12 @@ def build(name: str) -> str:
         target.parent.mkdir(exist_ok=True)
         subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", str(target), str(source)], check=True)
     return str(target.absolute())
+
+
+def raise_descriptors() -> None:
+    """Have this process, and those that it starts, use as many descriptors as they may."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def reachable(port: int, within: float = 5.0) -> None:

@@ -4,13 +4,13 @@ Server on core 0, readers on core 1, in turns. CPU a message is that of the proc
 load by what was delivered; of the reading process, in the whole seconds of load.
 """
 
-import resource
 import sys
 from argparse import ArgumentParser, Namespace
 from statistics import median
 from typing import Any
 
 from bench.generator import cost, loadtest
+from bench.processes import raise_descriptors
 from bench.servers import Nchan, Server, Sluice
 
 __all__ = ["add_options", "run"]
@@ -44,8 +44,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> dict[str, Any]:
     """Measure, print the table, and return the figures: medians over the rounds, sums of what went wrong."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    raise_descriptors()
     kinds: dict[str, type[SluiceStreams | NchanStreams]] = {"sluice": SluiceStreams, "Nchan": NchanStreams}
     if NchanStreams.missing():
         print(f"bench: without Nchan: install {NchanStreams.missing()}", file=sys.stderr)

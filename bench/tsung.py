@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.processes import Child
+from bench.processes import Child, raise_descriptors
 
 __all__ = ["add_options", "run"]
 
@@ -34,8 +34,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> dict[str, Any]:
     """Run both, print what they took and what they say, and return it."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    raise_descriptors()
     kinds = {"loadtest": _ours}
     if shutil.which("tsung"):
         kinds["tsung"] = _tsung

@@ -43,7 +43,16 @@ async def test_every_pool_is_in_the_table_and_among_the_figures() -> None:
     async with client_of() as client:
         found = {family.name: family for family in await families(client)}
     names = {sample.labels["pool"] for sample in found["sluice_pool_bound"].samples}
-    others = {"upstream", "upstream_host", "backlogs_size", "lookups", "step_places", "job_places", "blobs_size"}
+    others = {
+        "upstream",
+        "upstream_host",
+        "backlogs_size",
+        "lookups",
+        "step_places",
+        "job_places",
+        "blobs_size",
+        "blobs",
+    }
     assert named_in_code() | others == names == table().keys()
     for figure in ("sluice_pool_used", "sluice_pool_owners", "sluice_pool_refusals"):
         samples = [sample for sample in found[figure].samples if not sample.name.endswith("_created")]
@@ -87,6 +96,7 @@ GIVES_WAY = {
     "step_places": "tests/runtime/test_turns.py::test_who_has_every_place_for_long_does_not_lock_out_the_others",
     "job_places": "tests/jobs/test_lanes.py::test_one_client_has_nine_tenths_of_many_places",
     "blobs_size": "tests/work/test_blobs.py::test_who_floods_the_store_pushes_out_its_own",
+    "blobs": "tests/work/test_blobs.py::test_many_tiny_ones_push_out_those_of_their_owner",
     "cache_size": "tests/upstream/test_cache.py::test_a_client_that_floods_it_pushes_out_what_it_brought_itself",
 }
 """Pools whose owners are not refused, but wait or give up something of their own: the test of what then."""

@@ -1,7 +1,6 @@
 """Durability: what --data keeps through kills and what it costs, beside the memory store and other stores."""
 
 import os
-import resource
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -10,6 +9,7 @@ from typing import Any, Final
 
 from bench.durability import kills, large, peers, publish, readers, recovery
 from bench.durability.figure import Figure, measured_on, show
+from bench.processes import raise_descriptors
 from bench.reliability.table import Table
 
 __all__ = ["FIGURES", "PEERS", "add_options", "run"]
@@ -49,7 +49,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> dict[str, Any]:
     """Run the parts, print their rows, and return them."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    raise_descriptors()
     # The services have core 0.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     where = measured_on()

@@ -1,7 +1,6 @@
 """Jobs: through kills, in time, and in memory, beside Celery alone where it can do the same; docs/jobs.md."""
 
 import os
-import resource
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from typing import Any, Final
 from bench.durability.figure import Figure, measured_on, show
 from bench.jobs import again, due, kills, memory, start, visibility
 from bench.jobs.brokers import BROKERS
+from bench.processes import raise_descriptors
 from bench.reliability.table import Table
 
 __all__ = ["FIGURES", "add_options", "run"]
@@ -50,7 +50,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> dict[str, Any]:
     """Run the parts, print their rows, and return them."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    raise_descriptors()
     # The services have core 0.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     where = measured_on()

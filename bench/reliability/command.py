@@ -1,13 +1,13 @@
 """Reliability: each fault of docs/reliability.md against the running service, with a control group of clients."""
 
 import os
-import resource
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.processes import raise_descriptors
 from bench.reliability import crowds, fetching, inputs, looping, model, offenders, pressure, process, readers, soak
 from bench.reliability.table import RELIABILITY, machine, row
 from bench.reliability.trial import Outcome, Scene, Trial
@@ -33,7 +33,7 @@ def run(options: Namespace) -> dict[str, Any]:
     load = os.getloadavg()[0]
     where = f"{machine()}, load {load:.1f} before"
     busy = ", **machine busy**" if load > _BUSY else ""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    raise_descriptors()
     # The server has core 0.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     # Attacks stand for other machines: the control group, on the same core, goes first.

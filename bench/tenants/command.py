@@ -1,7 +1,6 @@
 """Tenants: a careful client beside one that wants everything; docs/tenants.md."""
 
 import os
-import resource
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from bench.processes import raise_descriptors
 from bench.reliability.table import Table, machine
 from bench.tenants.rows import BY_NAME, ROWS, Row
 from bench.tenants.trial import Figures, Trial, row_seconds
@@ -44,7 +44,7 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> dict[str, Any]:
     """Have each attacker beside the careful client, print what that noticed, and return the figures."""
     where = f"{machine()}, load {os.getloadavg()[0]:.1f} before"
-    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    raise_descriptors()
     # A run that is ended ends what it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # The services have core 0.

@@ -1,6 +1,5 @@
 """Work: steps, pipelines and counting, each beside how one would write it by hand; docs/choosing.md."""
 
-import resource
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.durability.figure import Figure, measured_on, show
+from bench.processes import raise_descriptors
 from bench.reliability.table import Table
 from bench.work import count, faces, pictures, save, thumbnails
 
@@ -40,7 +40,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> dict[str, Any]:
     """Run the parts, print their rows, and return them."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    raise_descriptors()
     # A run that is ended ends what it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     where = measured_on()

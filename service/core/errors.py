@@ -99,6 +99,9 @@ class InternalError(SluiceError):
 
     code, reason, status = -32603, "internal", 500
 
+    def __init__(self, detail: str = "internal error; it was logged") -> None:
+        super().__init__(detail)
+
 
 class NotFound(SluiceError):
     """There is no such topic or batch, or not any more."""

@@ -10,8 +10,9 @@ import msgspec
 
 from service.core.errors import NotFound, SluiceError
 from service.core.jobs.events import Event, ProgressEvent
-from service.core.jobs.job import MOST_EVENTS, Job, JobState
+from service.core.jobs.job import MOST_EVENTS, Job
 from service.core.jobs.request import Kind
+from service.core.jobs.summary import JobState
 from service.jobs.executor import AttemptFailed, AttemptLost, Executor, JobAttempt
 from service.jobs.lanes import Lane
 from service.jobs.outcomes import DAMAGED, AttemptOutcomes

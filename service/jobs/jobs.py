@@ -20,9 +20,10 @@ import msgspec
 from service.core.access.grants import Grant
 from service.core.errors import Draining, InvalidParams, NotFound
 from service.core.jobs.events import Event
-from service.core.jobs.job import OVERHEAD, Job, JobState
+from service.core.jobs.job import Job
 from service.core.jobs.request import JobRequest, Kind, MoveRequest, RunWork, Work, check_size, kind_of
 from service.core.jobs.store import JobStore
+from service.core.jobs.summary import OVERHEAD, JobState
 from service.core.owner import Owner
 from service.core.pending import Pending
 from service.core.pool import FOUR_FIFTHS, Pool

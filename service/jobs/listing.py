@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from service.core.jobs.agenda import Agenda, Entry
-from service.core.jobs.job import Job, JobState
+from service.core.jobs.job import Job
+from service.core.jobs.summary import JobState
 from service.core.owner import Owner
 
 __all__ = ["list_jobs"]

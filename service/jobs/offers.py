@@ -8,8 +8,9 @@ from typing import Final
 
 from service.core.errors import NotFound
 from service.core.jobs.events import Event
-from service.core.jobs.job import Job, JobState
+from service.core.jobs.job import Job
 from service.core.jobs.lease import NotYours, Offer, digest_of
+from service.core.jobs.summary import JobState
 from service.jobs.broker import Dispatch, TaskMessage
 from service.jobs.outcomes import DAMAGED, AttemptOutcomes
 from service.jobs.updates import JobUpdates

@@ -8,8 +8,9 @@ import msgspec
 
 from service.core.histogram import Histogram
 from service.core.jobs.events import Event
-from service.core.jobs.job import Job, JobState
+from service.core.jobs.job import Job
 from service.core.jobs.request import Kind
+from service.core.jobs.summary import JobState
 from service.jobs.executor import AttemptFailed
 
 __all__ = ["DAMAGED", "AttemptOutcomes"]

@@ -17,7 +17,7 @@ import msgspec
 
 from service.core.errors import Draining, LimitReached
 from service.core.jobs.events import Event, ProgressEvent
-from service.core.jobs.job import MOST_EVENTS, Job, JobState
+from service.core.jobs.job import MOST_EVENTS, Job
 from service.core.jobs.lease import LEASE, Lease, Leases, NotYours, digest_of
 from service.core.jobs.reports import (
     Claim,
@@ -31,6 +31,7 @@ from service.core.jobs.reports import (
     WorkerStopped,
 )
 from service.core.jobs.request import RunWork
+from service.core.jobs.summary import JobState
 from service.jobs.broker import Broker, Dispatch
 from service.jobs.executor import AttemptFailed, Executor
 from service.jobs.offers import Offers

@@ -218,20 +218,25 @@ def _fitting(ended: Ended) -> Ended:
 def _exact(value: Any) -> bytes:
     """Return a value as JSON; raise ValueError or TypeError if JSON cannot represent it, or not exactly."""
     text = msgspec.json.encode(value)
+    _check(text, value)
+    return text
+
+
+def _check(text: bytes, value: Any) -> None:
+    """Raise ValueError or TypeError if a text in JSON does not represent its value exactly."""
     if b"null" in text:  # a null may have been NaN
         json.dumps(msgspec.to_builtins(value, str_keys=True), allow_nan=False)
     try:
         parse(text)
     except SluiceError as error:
         raise ValueError(error.detail) from error
-    return text
 
 
 def _encoded(progress: dict[str, Any]) -> bytes:
     try:
         msgspec.convert(progress, ProgressEvent)
-        _exact(progress)
         frame = encode(ProgressReported(progress))
+        _check(frame[HEAD:], progress)
     except (msgspec.ValidationError, TypeError, ValueError, RecursionError, OverflowError) as error:
         raise ValueError(f"progress cannot be written as JSON: {error}") from error
     if len(frame) > _ROOM:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from service.core.histogram import Histogram
 from service.core.jobs.agenda import Agenda
-from service.core.jobs.job import JobState
 from service.core.jobs.request import Kind
+from service.core.jobs.summary import JobState
 from service.jobs.outcomes import AttemptOutcomes
 from service.jobs.remote_attempts import RemoteAttempts
 from service.jobs.schedule import JobSchedule

@@ -9,8 +9,9 @@ import msgspec
 from service.core.errors import NotFound, SluiceError, StorageFailed
 from service.core.jobs.agenda import Agenda
 from service.core.jobs.events import Event
-from service.core.jobs.job import Job, JobState
+from service.core.jobs.job import Job
 from service.core.jobs.store import JobStore
+from service.core.jobs.summary import JobState
 from service.core.pool import Pool
 from service.jobs.job_topics import JobTopics
 from service.jobs.named_locks import NamedLocks

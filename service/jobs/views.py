@@ -5,7 +5,8 @@ from typing import TypeVar
 from msgspec import UNSET, UnsetType
 
 from service.core.jobs.answers import JobAccepted, JobView
-from service.core.jobs.job import Job, JobState
+from service.core.jobs.job import Job
+from service.core.jobs.summary import JobState
 from service.runtime.timestamps import timestamp
 
 __all__ = ["accepted", "viewed"]

@@ -97,7 +97,7 @@ class WorkerAttempt:
         except AttemptRefused as error:
             if error.unknown:
                 _log.warning(
-                    "the service does not know a task; check SLUICE_URL and the broker",
+                    "the service does not know a task: the job is forgotten, or SLUICE_URL or the broker is wrong",
                     extra={"job": repr(self), "why": str(error)},
                 )
             else:

@@ -72,6 +72,7 @@ def pools_of(
         upstream_host=fetches.hosts.statistics,
         lookups=fetcher.resolver.turns.statistics,
         step_places=steps.places,
-        blobs_size=steps.kept,
+        blobs_size=lambda: steps.kept()[0],
+        blobs=lambda: steps.kept()[1],
         job_places=jobs.schedule.places,
     )

@@ -1,6 +1,6 @@
-"""Blobs: bodies kept as files under their SHA-256, once each, within a bound that owners share.
+"""Blobs: bodies kept as files under their SHA-256, once each, within bounds of bytes and files that owners share.
 
-When the bound is reached, the longest unused blobs of the owner whose requests brought most of what is kept are
+When a bound is reached, the longest unused blobs of the owner whose requests brought most of what is kept are
 removed: an owner that floods the store loses only its own.
 
 Theory of operation. A body is written under a temporary name in ``new/``, synced, and renamed to
@@ -19,6 +19,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,10 @@ __all__ = ["Blobs", "BlobsStatistics"]
 
 _log = logging.getLogger("sluice.blobs")
 
+_BYTES_EACH: Final = 64 << 10
+"""Bytes of the bound for which one blob may be kept: each takes an inode, and 1 KiB of memory."""
+_FEWEST: Final = 1000
+"""Blobs that may be kept however low the bound of bytes is."""
 _REMEMBER: Final = 60.0
 """Seconds between two notes on disk that a blob was used."""
 
@@ -55,6 +60,7 @@ class Blobs:
     def __init__(self, files: BlobFiles, bound: int, kept: list[Blob]) -> None:
         self._files = files
         self._pool = Pool("blobs_size", bound)
+        self._count = Pool("blobs", max(_FEWEST, bound // _BYTES_EACH))
         self._lock = threading.Lock()
         self._kept: dict[str, Blob] = {}
         self._of: dict[Owner, OrderedDict[str, Blob]] = {}
@@ -83,7 +89,7 @@ class Blobs:
         try:
             blobs = cls(files, bound, files.scan())
             with blobs._lock:
-                gone = blobs._oldest(0)
+                gone = blobs._oldest()
             blobs._remove(gone)
         except BaseException:
             files.close()
@@ -93,14 +99,13 @@ class Blobs:
     def statistics(self) -> BlobsStatistics:
         """Return an immutable snapshot."""
         with self._lock:
-            return BlobsStatistics(
-                self._pool.bound, self._pool.used, len(self._kept), self._saved, self._pool.refused
-            )
+            evicted = self._pool.refused + self._count.refused
+            return BlobsStatistics(self._pool.bound, self._pool.used, len(self._kept), self._saved, evicted)
 
-    def shares(self) -> PoolStatistics:
-        """Return a snapshot of the shares that owners have of the bound."""
+    def shares(self) -> tuple[PoolStatistics, PoolStatistics]:
+        """Return snapshots of the shares that owners have of the bytes and of the number of blobs."""
         with self._lock:
-            return self._pool.statistics()
+            return self._pool.statistics(), self._count.statistics()
 
     def find(self, sha256: str) -> Blob | None:
         """Return a blob and count it as used; None if it is not kept. This reads the disk: call it in a thread."""
@@ -176,7 +181,7 @@ class Blobs:
             self._keep(blob)
             self._saved += 1
             del self._writing[sha256]
-            gone = self._oldest(0)  # others may have written meanwhile
+            gone = self._oldest()  # others may have written meanwhile
         self._remove(gone)
         return blob
 
@@ -185,6 +190,7 @@ class Blobs:
         self._kept[blob.sha256] = blob
         self._of.setdefault(keeper, OrderedDict())[blob.sha256] = blob
         self._pool.charge(keeper, blob.size)
+        self._count.charge(keeper, 1)
 
     def _give_up(self, blob: Blob) -> None:
         keeper = Owner(blob.keeper)
@@ -194,16 +200,23 @@ class Blobs:
         del self._kept[blob.sha256]
         self._noted.pop(blob.sha256, None)
         self._pool.release(keeper, blob.size)
+        self._count.release(keeper, 1)
 
-    def _oldest(self, size: int) -> list[Blob]:
-        """Forget the longest unused blobs of the owner that keeps most until this size fits; return them."""
+    def _oldest(self, *new: int) -> list[Blob]:
+        """Forget the longest unused of the owner that keeps most until blobs of these sizes fit; return them."""
         gone = []
-        while self._pool.used + size > self._pool.bound and (keeper := self._pool.largest()) is not None:
+        while (full := self._full(new)) is not None and (keeper := full.largest()) is not None:
             blob = next(iter(self._of[keeper].values()))
             self._give_up(blob)
-            self._pool.refused += 1
+            full.refused += 1
             gone.append(blob)
         return gone
+
+    def _full(self, new: Sequence[int]) -> Pool | None:
+        """Return a pool that has no room for blobs of these sizes, if there is one."""
+        if self._pool.used + sum(new) > self._pool.bound:
+            return self._pool
+        return self._count if self._count.used + len(new) > self._count.bound else None
 
     def _remove(self, gone: list[Blob]) -> None:
         for blob in gone:

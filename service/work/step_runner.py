@@ -132,9 +132,10 @@ class StepRunner:
         """Return a snapshot of the places in threads or in processes, of the busier of the two."""
         return max(self._turns.statistics(), self._workers.turns.statistics(), key=share_used)
 
-    def kept(self) -> PoolStatistics:
-        """Return a snapshot of the shares that owners have of the blobs."""
-        return self.blobs.shares() if self.blobs is not None else PoolStatistics(0, 0, 0, 0, 0)
+    def kept(self) -> tuple[PoolStatistics, PoolStatistics]:
+        """Return snapshots of the shares that owners have of the bytes and of the number of blobs."""
+        nothing = PoolStatistics(0, 0, 0, 0, 0)
+        return self.blobs.shares() if self.blobs is not None else (nothing, nothing)
 
     def check(self, owner: Owner, size: int) -> None:
         """Raise the pool's error for an owner that has no room for a body of this size."""

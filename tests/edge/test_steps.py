@@ -67,9 +67,10 @@ async def test_a_disk_that_is_full_is_503_storage(tmp_path: Path, monkeypatch: p
 
     async with client_of(blobs=str(tmp_path)) as client:
         monkeypatch.setattr("service.work.blob_files.os.fsync", full)
-        status, problem = await ask(client, [{"step": "save"}], b"abc")
+        status, problem = await ask(client, [{"step": "digest"}, {"step": "save"}], b"abc")
     assert (status, problem["reason"], problem["temporary"]) == (503, "storage", True)
     assert problem["detail"] == "save: storage: No space left on device"
+    assert (problem["step"], [one["step"] for one in problem["steps"]]) == ("save", ["digest"])
 
 
 async def test_the_list_of_steps_has_their_schemas() -> None:

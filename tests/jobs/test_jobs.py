@@ -12,10 +12,11 @@ from service.core.access.grants import EVERYTHING, NOTHING, Grant
 from service.core.errors import Draining, Forbidden, InvalidParams, LimitReached, NotFound, StorageFailed
 from service.core.jobs.agenda import Agenda
 from service.core.jobs.events import ProgressEvent
-from service.core.jobs.job import Job, JobState
+from service.core.jobs.job import Job
 from service.core.jobs.kept import KeptJobs
 from service.core.jobs.request import JobRequest, MoveRequest
 from service.core.jobs.store import MemoryJobs
+from service.core.jobs.summary import JobState
 from service.core.owner import Owner
 from service.core.parsing import convert
 from service.core.pending import Pending

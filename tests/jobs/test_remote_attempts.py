@@ -7,12 +7,12 @@ import msgspec
 import pytest
 
 from service.core.errors import Draining, NotFound, StorageFailed
-from service.core.jobs.job import JobState
 from service.core.jobs.kept import KeptJobs
 from service.core.jobs.lease import NotYours
 from service.core.jobs.reports import Reported, WorkerDone, WorkerFailed, WorkerProgress, WorkerStopped
 from service.core.jobs.request import MoveRequest
 from service.core.jobs.store import MemoryJobs
+from service.core.jobs.summary import JobState
 from service.jobs import remote_attempts
 from service.jobs.broker import TaskMessage
 from service.jobs.figures import JobLimits

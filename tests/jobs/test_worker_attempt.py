@@ -196,4 +196,4 @@ async def test_a_server_that_does_not_know_the_task_is_a_warning(
     bench.link.claim_fails = AttemptRefused("404: the job does not exist", unknown=unknown)
     await bench.run()
     (record,) = caplog.records
-    assert (record.levelname, "check SLUICE_URL" in record.getMessage()) == (level, unknown)
+    assert (record.levelname, "SLUICE_URL or the broker is wrong" in record.getMessage()) == (level, unknown)

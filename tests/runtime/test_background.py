@@ -22,7 +22,7 @@ from service.commands.fetch.tally import Tally
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.outcome import Failure
 from service.core.fetching.request import Options
-from service.core.jobs.job import JobState
+from service.core.jobs.summary import JobState
 from service.core.owner import SERVICE
 from service.core.pool import Pool
 from service.edge.http.server import HttpServer

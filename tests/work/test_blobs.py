@@ -69,7 +69,7 @@ async def test_who_floods_the_store_pushes_out_its_own(tmp_path: Path) -> None:
     for number in range(50):
         await save(blobs, b"flood %03d" % number, "text/plain", flood)
     assert [blobs.find(blob.sha256) for blob in mine] == mine
-    shares = blobs.shares()
+    shares, _ = blobs.shares()
     assert (shares.owners, shares.largest, shares.used) == (2, 63, 93)
     await blobs.close()
     blobs = await Blobs.open(tmp_path, 100)
@@ -77,6 +77,29 @@ async def test_who_floods_the_store_pushes_out_its_own(tmp_path: Path) -> None:
         await save(blobs, b"again %03d" % number, "text/plain", flood)
     assert [blobs.find(blob.sha256) for blob in mine] == mine, "a blob still counts for its owner after a restart"
     assert not any("careful" in name for name in files_in(tmp_path))
+    await blobs.close()
+
+
+async def test_many_tiny_ones_push_out_those_of_their_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.work.blobs._FEWEST", 10)
+    blobs = await Blobs.open(tmp_path, 1000)
+    careful, flood = Owner("careful"), Owner("flood")
+    mine = [await save(blobs, b"mine %d" % number, "text/plain", careful) for number in range(3)]
+    for number in range(20):
+        await save(blobs, b"%d" % number, "text/plain", flood)
+    assert [blobs.find(blob.sha256) for blob in mine] == mine
+    _, count = blobs.shares()
+    assert (count.bound, count.used, count.largest, count.refused) == (10, 10, 7, 13)
+    assert (len(files_in(tmp_path)), blobs.statistics().evicted) == (10, 13)
+    await blobs.close()
+    monkeypatch.setattr("service.work.blobs._FEWEST", 5)
+    blobs = await Blobs.open(tmp_path, 1000)
+    assert len(files_in(tmp_path)) == 5
+    await blobs.close()
+    blobs = await Blobs.open(tmp_path, 100 << 16)
+    assert blobs.shares()[1].bound == 100
     await blobs.close()
 
 
@@ -89,7 +112,7 @@ async def test_files_of_older_versions_are_found_and_count_together(tmp_path: Pa
     blobs = await Blobs.open(tmp_path, 20)
     found = [blobs.find(blob.sha256) for blob in old]
     assert [blob.keeper for blob in found if blob is not None] == ["", ""]
-    assert blobs.shares().owners == 1
+    assert [pool.owners for pool in blobs.shares()] == [1, 1]
     await save(blobs, b"3" * 8, "text/plain", Owner("a"))
     assert [blobs.find(blob.sha256) is not None for blob in old] == [False, True]
     await blobs.close()

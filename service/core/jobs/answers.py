@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from service.core.jobs.job import JobState
 from service.core.jobs.request import Kind
+from service.core.jobs.summary import JobState
 
 __all__ = [
     "JobAccepted", "JobCancel", "JobCancelled", "JobDone", "JobFailed", "JobList", "JobProgress", "JobQueued",

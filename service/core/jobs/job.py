@@ -39,9 +39,9 @@ from service.core.jobs.events import (
     StartedEvent,
 )
 from service.core.jobs.lease import Lease
-from service.core.jobs.summary import OVERHEAD, JobState, JobSummary
+from service.core.jobs.summary import JobState, JobSummary
 
-__all__ = ["MOST_EVENTS", "OVERHEAD", "Job", "JobState", "Unmovable"]
+__all__ = ["MOST_EVENTS", "Job", "Unmovable"]
 
 _LOST: Final = 3
 """Attempts in a row that are lost to the end of a worker or of the service before the job fails."""

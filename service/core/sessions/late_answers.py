@@ -91,7 +91,7 @@ class LateAnswers:
         else:
             assert self._client is not None
             self._client.on_bug(outcome)
-            reply = error_answer(request_id, InternalError("internal error; it was logged"))
+            reply = error_answer(request_id, InternalError())
         return reply if answered else {}
 
     def send(self, request: Request, result: Pending[Any], now: float) -> Answer:

@@ -113,7 +113,7 @@ class AdmissionControl:
         transport = request.transport
         own = "https" if transport is not None and transport.get_extra_info("sslcontext") else "http"
         peer = transport.get_extra_info("peername") if transport is not None else None
-        if not isinstance(peer, tuple) or not self._trusts(peer[0]):
+        if not self._trusted or not isinstance(peer, tuple) or not self._trusts(peer[0]):
             return own
         listed = [hop for line in request.headers.getall(hdrs.X_FORWARDED_PROTO, ()) for hop in line.split(",")]
         listed += [hop["proto"] for hop in request.forwarded if "proto" in hop]

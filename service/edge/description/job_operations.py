@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from service.core import events
 from service.core.jobs import answers
-from service.core.jobs.job import JobState
 from service.core.jobs.request import KINDS, METHODS, SENT_KEY, JobRequest, MoveRequest
+from service.core.jobs.summary import JobState
 from service.core.topics.names import NAME
 from service.edge.description.operations import answer, json_answer, operation, path, query, stream
 from service.edge.description.schemas import ref

@@ -124,7 +124,7 @@ async def problems(
         what = {"method": request.method, "path": request.path, **correlation_of(request).log_fields()}
         _log.exception("unhandled exception in a request", extra=what)
         refusals["http", InternalError.reason] += 1
-        return refusal(InternalError("internal error; it was logged"), request)
+        return refusal(InternalError(), request)
 
 
 def _document(

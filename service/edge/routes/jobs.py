@@ -9,8 +9,9 @@ from aiohttp import web
 
 from service.core.errors import InvalidParams
 from service.core.jobs.answers import JobCancel, JobList
-from service.core.jobs.job import Job, JobState
+from service.core.jobs.job import Job
 from service.core.jobs.request import JobRequest, MoveRequest
+from service.core.jobs.summary import JobState
 from service.core.parsing import convert
 from service.core.topics.hub import Hub
 from service.edge.access.credentials import GRANT, OWNER

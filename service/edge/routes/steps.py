@@ -24,10 +24,8 @@ _FOR_EVER: Final = "private, max-age=31536000, immutable"
 """A blob is named by its content."""
 
 
-class StepRejected(SluiceError):
-    """The body is not one that a step can process; the outcome of the steps before it comes along."""
-
-    code, reason, status = InvalidParams.code, "step_failed", 422
+class StepStopped(SluiceError):
+    """A step was not carried out; its name and the results of the steps before it come along."""
 
     def __init__(self, detail: str, step: str, results: tuple[bytes, ...]) -> None:
         super().__init__(detail)
@@ -37,6 +35,16 @@ class StepRejected(SluiceError):
     def data(self) -> dict[str, Any]:
         """Return what a problem document has beside its detail."""
         return {**super().data(), "step": self._step, "steps": [orjson.Fragment(one) for one in self._results]}
+
+
+class StepRejected(StepStopped):
+    """The body is not one that a step can process."""
+
+    code, reason, status = InvalidParams.code, "step_failed", 422
+
+
+class StepNotStored(StepStopped, StorageFailed):
+    """What a step made cannot be kept now."""
 
 
 class StepRoutes:
@@ -70,9 +78,8 @@ class StepRoutes:
         outcome = await self._steps.run(steps, body, request[OWNER])
         if outcome.failed is not None:
             detail = f"{outcome.failed}: {outcome.detail}"
-            if outcome.error == "storage":
-                raise StorageFailed(detail)
-            raise StepRejected(detail, outcome.failed, outcome.results)
+            kind = StepNotStored if outcome.error == "storage" else StepRejected
+            raise kind(detail, outcome.failed, outcome.results)
         answer: dict[str, Any] = {"steps": [orjson.Fragment(one) for one in outcome.results]}
         if outcome.tally:
             answer["counts"] = summary_of(steps, outcome.tally)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.jobs.agenda import _TIDIED, Agenda
-from service.core.jobs.job import Job, JobState
+from service.core.jobs.job import Job
+from service.core.jobs.summary import JobState
 from tests.core.jobs.jobs import new_job
 
 

@@ -10,7 +10,8 @@ import pytest
 from service.core.errors import InvalidParams
 from service.core.jobs import job as module
 from service.core.jobs.events import Event, Instant, ProgressEvent, is_last
-from service.core.jobs.job import Job, JobState
+from service.core.jobs.job import Job
+from service.core.jobs.summary import JobState
 from tests.core.jobs.jobs import new_job
 
 STEPS: dict[str, Callable[[Job], Event | None]] = {

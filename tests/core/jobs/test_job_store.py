@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from service.core.errors import NotFound
-from service.core.jobs.job import Job, JobState
+from service.core.jobs.job import Job
 from service.core.jobs.store import JobStore, MemoryJobs
+from service.core.jobs.summary import JobState
 from service.core.pending import Pending
 from tests.core.jobs.jobs import new_job
 

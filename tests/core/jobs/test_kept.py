@@ -2,9 +2,9 @@
 
 import msgspec
 
-from service.core.jobs.job import OVERHEAD, JobState
 from service.core.jobs.kept import KeptJobs
 from service.core.jobs.lease import Lease
+from service.core.jobs.summary import OVERHEAD, JobState
 from service.core.owner import Owner
 from tests.core.jobs.jobs import new_job
 

@@ -3,8 +3,8 @@
 import pytest
 
 from service.core.jobs.events import ProgressEvent
-from service.core.jobs.job import JobState
 from service.core.jobs.lease import LEASE, Lease, Leases, NotYours, Offer, digest_of
+from service.core.jobs.summary import JobState
 from tests.core.jobs.jobs import new_job
 
 
