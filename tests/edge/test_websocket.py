@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
@@ -12,7 +13,8 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
-from service.core.sessions.session import Session
+from service.core.sessions import request_array
+from service.core.sessions.session import _METHODS, Session
 from service.edge.websocket.connection import Connection
 from tests.edge.running import Client, call, client_of
 
@@ -221,6 +223,34 @@ async def test_what_many_connections_have_sent_together_is_not_carried_out_toget
     steps = sorted(offsets | {600})
     # Between two looks are parts of two turns.
     assert max(after - before for before, after in pairwise(steps)) <= 128
+
+
+async def test_an_array_that_takes_long_is_carried_out_in_turns_with_others_and_answered_before_its_messages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(request_array, "_MOMENT", 0.0)
+    loop: Any = asyncio.get_running_loop()
+    at: list[tuple[int, str]] = []
+    publish = Session._publish
+
+    def noted(session: Session, params: Any, now: float) -> Any:
+        at.append((loop.turns, params.topic))
+        return publish(session, params, now)
+
+    monkeypatch.setitem(_METHODS, "publish", (_METHODS["publish"][0], noted))
+    requests = [{"jsonrpc": "2.0", "id": 0, "method": "subscribe", "params": {"topic": "own"}}] + [
+        {"jsonrpc": "2.0", "id": number, "method": "publish", "params": {"topic": "own", "data": number}}
+        for number in range(1, 50)
+    ]
+    async with client_of() as client, client.socket() as many, client.socket() as other:
+        await many.send_json(requests)
+        await call(other, "publish", topic="other", data=1)
+        answers, *published = await messages(many, 50)
+        assert (await call(many, "ping")) == {}
+    assert [answer["id"] for answer in answers] == [*range(50)]
+    assert [message["params"]["data"] for message in published] == [*range(1, 50)]
+    assert max(Counter(turn for turn, topic in at if topic == "own").values()) <= 4
+    assert [topic for _, topic in at].index("other") < 40, "it does not wait for all of another's array"
 
 
 async def test_a_client_that_leaves_while_it_is_answered_is_not_an_error(caplog: pytest.LogCaptureFixture) -> None:
