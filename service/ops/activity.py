@@ -15,8 +15,8 @@ from service.sources.watches import Watches
 __all__ = ["Activity"]
 
 _MOST: Final = 10
-_SLICE: Final = 4000
-"""Topics that are looked at in one loop turn: less than a millisecond."""
+_SLICE: Final = 500
+"""Topics that are looked at in one loop turn: less than a millisecond where all of them are read."""
 _LOOKED_AT: Final = 1000
 """Watches among which the few are chosen."""
 
