@@ -19,7 +19,7 @@ from service.upstream.caching.cache import Cache, Revalidation
 from service.upstream.caching.rfc9111 import StoredResponse, blamed, cache_key, shareable
 from service.upstream.deadlines import Deadlines
 from service.upstream.failures import failure_of
-from service.upstream.guard import AresLookup, GuardedResolver, Lookup, guarded_socket
+from service.upstream.guard import AresLookup, GuardedResolver, Lookup, NoTurn, guarded_socket
 from service.upstream.http1.answer_turns import AnswerTurns
 from service.upstream.http1.client import HttpClient, Response
 from service.upstream.http1.dialer import Dialer, DialTiming
@@ -108,6 +108,8 @@ class Fetcher:
         except TimeoutError:
             outcome = Failure("timeout", "the connection took too long")
         except (ProtocolError, ServerDisconnected, UnwritableRequest, OSError) as error:
+            if isinstance(error, NoTurn):
+                attempt.kept_apart()
             outcome = failure_of(error)
         finally:
             self._deadlines.end(task)

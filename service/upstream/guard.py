@@ -27,7 +27,7 @@ from service.core.owner import SERVICE, Owner
 from service.runtime.turns import Turns
 
 __all__ = ["AddrInfo", "AddressRefused", "AresLookup", "GuardedResolver", "Lookup", "LookupFailed",
-           "NameNotFound", "guarded_socket", "own_addresses"]  # fmt: skip
+           "NameNotFound", "NoTurn", "guarded_socket", "own_addresses"]  # fmt: skip
 
 _log = logging.getLogger("sluice.names")
 
@@ -44,6 +44,10 @@ class NameNotFound(OSError):
 
 class LookupFailed(NameNotFound):
     """Whether a name has an address is not known: the name servers cannot be asked, or fail. Another try may do."""
+
+
+class NoTurn(LookupFailed):
+    """The owner that asked has too many names that are being looked up: another owner's try may do at once."""
 
 
 _Outcome = list[str] | NameNotFound
@@ -177,10 +181,16 @@ class GuardedResolver:
 
     async def _ask(self, host: str, owner: Owner) -> _Outcome:
         """Return the addresses, or why there are none; it is not raised, as everyone who asked may have left."""
+        began = False
         try:
-            async with asyncio.timeout(self._timeout), self.turns.turn(owner):
+            async with asyncio.timeout(self._timeout) as limit, self.turns.turn(owner):
+                began = True
+                # Others may wait for it from now on: they are not to pay for what its owner has waited.
+                limit.reschedule(asyncio.get_running_loop().time() + self._timeout)
                 return await self._begin(host)
         except TimeoutError:
+            if not began:
+                return NoTurn(f"the name waited {self._timeout:g} s for other look-ups of the same client")
             return self._trouble(host, LookupFailed(f"the name's look-up took longer than {self._timeout:g} s"))
         except LookupFailed as error:
             return self._trouble(host, error)

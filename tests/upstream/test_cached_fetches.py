@@ -17,6 +17,7 @@ from service.core.topics.memory_store import MemoryStore
 from service.sources.batches import Batches
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
+from service.upstream.guard import Lookup
 from service.upstream.runner import Runner
 from tests.upstream.servers import Raw, policy_for
 from tests.upstream.test_batches import FakeReader, events
@@ -37,8 +38,10 @@ class Engine:
         self.hub = hub
         self.server = server
 
-    async def fetch(self, count: int = 1, owner: str = "o", **options: Any) -> list[dict[str, Any]]:
-        request = BatchRequest(urls=[self.server.url] * count, options=Options(**options))
+    async def fetch(
+        self, count: int = 1, owner: str = "o", url: str | None = None, **options: Any
+    ) -> list[dict[str, Any]]:
+        request = BatchRequest(urls=[url or self.server.url] * count, options=Options(**options))
         batch = self.batches.start(request, owner=Owner(owner), keep=Keep.DETACHED)
         reader = FakeReader(batch.topic)
         self.hub.attach(reader, "oldest")
@@ -58,11 +61,11 @@ async def engine(*answer: bytes) -> AsyncIterator[Engine]:
 
 
 @asynccontextmanager
-async def engine_at(server: Raw) -> AsyncIterator[Engine]:
+async def engine_at(server: Raw, lookup: Lookup | None = None) -> AsyncIterator[Engine]:
     loop = asyncio.get_running_loop()
     hub = Hub(HubLimits(), MemoryStore(lambda: "e"), call_soon=loop.call_soon, clock=loop.time)
     ids = iter(range(1000))
-    fetcher = Fetcher(policy_for(server.port), Cache(1 << 20, clock=time.time))
+    fetcher = Fetcher(policy_for(server.port), Cache(1 << 20, clock=time.time), lookup=lookup)
     runner = Runner(fetcher, BatchLimits(), chance=lambda: 0.0)
     batches = Batches(hub, fetcher, runner, BatchLimits(), new_id=lambda: f"b{next(ids)}")
     try:
@@ -242,3 +245,31 @@ async def test_what_shows_the_trace_of_one_client_is_given_to_nobody_else() -> N
         for owner, reader in seen.items():
             shown = events(reader)[0]["body"]
             assert [other for other in seen if other * 8 in shown] == [owner]
+
+
+class MuteNames:
+    """Knows one name, and has no answer to others."""
+
+    async def __call__(self, host: str) -> list[str]:
+        if host != "shop.example":
+            await asyncio.Event().wait()
+        return ["127.0.0.1"]
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+async def test_who_has_joined_a_request_does_not_fail_for_the_names_that_its_client_looks_up() -> None:
+    async with Raw(page()).running() as server, engine_at(server, lookup=MuteNames()) as bench:
+        for turn in range(2):
+            mute = [f"http://mute{turn}-{number}.example:{server.port}/" for number in range(60)]
+            request = BatchRequest(urls=mute, options=Options(retries=0))
+            bench.batches.start(request, owner=Owner("a"), keep=Keep.DETACHED)
+            await asyncio.sleep(0.1)
+        url = f"http://shop.example:{server.port}/"
+        first = asyncio.create_task(bench.fetch(owner="a", url=url, retries=0))
+        await asyncio.sleep(0.1)
+        [event] = await bench.fetch(owner="b", url=url, retries=0)
+        assert event["status"] == 200
+        [failed] = await first
+        assert (failed["error"], "other look-ups of the same client" in failed["detail"]) == ("dns", True)

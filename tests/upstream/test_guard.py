@@ -22,6 +22,7 @@ from service.upstream.guard import (
     GuardedResolver,
     LookupFailed,
     NameNotFound,
+    NoTurn,
     guarded_socket,
     own_addresses,
 )
@@ -180,9 +181,24 @@ async def test_many_names_whose_servers_are_mute_hold_up_no_other_client() -> No
         assert await resolver.resolve(name, Owner("careful")) == ["8.8.8.8"]
     assert loop.time() == began
     outcomes = await asyncio.gather(*mute, return_exceptions=True)
-    assert {type(outcome) for outcome in outcomes} == {LookupFailed}
+    assert {type(outcome) for outcome in outcomes[:48]} == {LookupFailed}
+    assert {type(outcome) for outcome in outcomes[48:]} == {NoTurn}
     assert not resolver.asking("shop.example", careless)
     assert resolver.turns.taken == 0
+    await resolver.close()
+
+
+async def test_a_look_up_has_its_time_from_its_begin_on_because_others_wait_for_it() -> None:
+    class Slow(FakeLookup):
+        async def __call__(self, host: str) -> list[str]:
+            await asyncio.sleep(4.0)
+            return await super().__call__(host)
+
+    resolver = GuardedResolver(PUBLIC, Slow("8.8.8.8"), lookups=1, spare=1, timeout=5.0)
+    one, two = (asyncio.create_task(resolver.resolve(name, Owner("a"))) for name in ("a.example", "b.example"))
+    await asyncio.sleep(4.5)
+    joined = asyncio.create_task(resolver.resolve("b.example", Owner("b")))
+    assert [await task for task in (one, two, joined)] == [["8.8.8.8"]] * 3
     await resolver.close()
 
 
