@@ -87,7 +87,7 @@ async def _until_stopped(settings: Settings, read_again: Callable[[], Settings],
         notifier.notify("READY=1")
         service.supervisor.on_failed = stop.set
         service.supervisor.start("notify", partial(notifier.run, service.status))
-        service.supervisor.start("cycles", CycleCollector(loop.time()).run)
+        service.supervisor.start("cycles", CycleCollector(loop.time(), lambda: service.overload.level > 0).run)
         try:
             await stop.wait()
             notifier.notify("STOPPING=1")

@@ -27,6 +27,7 @@ class Interpreter:
         self.blocks = 1_000_000
         self.aged = 7
         self.now = 0.0
+        self.overloaded = False
 
 
 @pytest.fixture
@@ -49,21 +50,30 @@ def looks(interpreter: Interpreter, collector: CycleCollector, until: float) -> 
 
 
 def test_it_looks_each_time_where_that_is_quick(interpreter: Interpreter) -> None:
-    collector = CycleCollector(0.0)
+    collector = CycleCollector(0.0, lambda: interpreter.overloaded)
     interpreter.blocks += cycle_collector._QUICK
     assert looks(interpreter, collector, 60) == [15, 30, 45, 60]
 
 
 def test_it_looks_seldom_where_there_is_much(interpreter: Interpreter) -> None:
-    collector = CycleCollector(0.0)
+    collector = CycleCollector(0.0, lambda: interpreter.overloaded)
     interpreter.blocks += cycle_collector._QUICK + 1
     assert looks(interpreter, collector, 5000) == [1800, 3600]
     interpreter.blocks -= 1
     assert looks(interpreter, collector, interpreter.now + 15) == [interpreter.now]
 
 
+def test_it_looks_each_minute_in_an_overload(interpreter: Interpreter) -> None:
+    collector = CycleCollector(0.0, lambda: interpreter.overloaded)
+    interpreter.blocks += cycle_collector._QUICK + 1
+    interpreter.overloaded = True
+    assert looks(interpreter, collector, 150) == [60, 120]
+    interpreter.overloaded = False
+    assert looks(interpreter, collector, 1905) == []
+
+
 def test_it_looks_no_more_where_nothing_has_grown_old(interpreter: Interpreter) -> None:
-    collector = CycleCollector(0.0)
+    collector = CycleCollector(0.0, lambda: interpreter.overloaded)
     for now in (15.0, 30.0, 4000.0):
         collector.collect(now)
     assert interpreter.looks == []
@@ -82,7 +92,7 @@ def left_alone() -> Iterator[None]:
 
 @pytest.mark.usefixtures("left_alone")
 async def test_a_circle_is_freed_soon_after_it_has_grown_old() -> None:
-    running = asyncio.create_task(CycleCollector(asyncio.get_running_loop().time()).run())
+    running = asyncio.create_task(CycleCollector(asyncio.get_running_loop().time(), lambda: False).run())
     kept: Circle | None = Circle()
     circle = weakref.ref(kept)
     gc.collect(1)

@@ -10,6 +10,7 @@ messages and bodies that it holds.
 import asyncio
 import gc
 import sys
+from collections.abc import Callable
 from typing import Final
 
 __all__ = ["CycleCollector"]
@@ -17,14 +18,17 @@ __all__ = ["CycleCollector"]
 _EVERY: Final = 15.0
 _QUICK: Final = 200_000
 """Blocks of memory made since the start, up to which a look takes 15 ms at most."""
+_OVERLOADED: Final = 60.0
 _LATE: Final = 1800.0
-"""Seconds between two looks where there are more blocks."""
+"""Seconds between two looks where there are more blocks: in an overload, and else."""
 
 
 class CycleCollector:
     """Has the collector look at everything that was made since the start, where something has grown old since."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, is_overloaded: Callable[[], bool]) -> None:
+        """Begin with what is there now; ``is_overloaded`` says whether too much is in use."""
+        self._is_overloaded = is_overloaded
         self._first = sys.getallocatedblocks()
         self._last = now
         self._seen = _aged()
@@ -38,10 +42,14 @@ class CycleCollector:
 
     def collect(self, now: float) -> None:
         """Look if it is time."""
-        quick = sys.getallocatedblocks() - self._first <= _QUICK
-        if _aged() != self._seen and (quick or now - self._last >= _LATE):
+        if _aged() != self._seen and now - self._last >= self._pause():
             gc.collect()
             self._last, self._seen = now, _aged()
+
+    def _pause(self) -> float:
+        if sys.getallocatedblocks() - self._first <= _QUICK:
+            return 0.0
+        return _OVERLOADED if self._is_overloaded() else _LATE
 
 
 def _aged() -> int:

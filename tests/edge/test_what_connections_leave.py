@@ -12,6 +12,7 @@ from service.edge.http.server import _Protocol
 from service.edge.websocket.connection import Connection
 from service.edge.websocket.frames import ClientSocket
 from tests.edge.running import Client, client_of
+from tests.edge.test_other_protocols import listening
 from tests.edge.test_websocket import UPGRADE
 
 
@@ -97,3 +98,17 @@ async def test_it_leaves_nothing_to_the_collector(cut: bool, read: bool) -> None
         for way, data in WAYS.items():
             await send(client, data, cut=cut, read=read)
             assert (way, await what_is_left()) == (way, [])
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("cut", [True, False], ids=["is cut", "closes"])
+async def test_a_handshake_that_fails_leaves_nothing_to_the_collector(cut: bool) -> None:
+    async with listening(tls=True) as port:
+        for hello in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\x16\x03\x01" + b"x" * 600):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(hello)
+            await asyncio.sleep(1)
+            if cut:
+                writer.transport.abort()
+            writer.close()
+            assert await what_is_left(30) == []

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from service.core.occurrences import Occurrences
+from service.edge.http import aiohttp_internals as internals
 from service.edge.http.other_protocols import FIRST_BYTES, NOT_TLS
 from service.edge.http.server import HttpServer, owner_at
 from service.runtime.awaiting import readable
@@ -116,16 +117,25 @@ class Acceptor:
     async def _begin(self, connection: socket.socket, address: object) -> None:
         try:
             left = None if self._tls is None else await self._hello(connection, address)
-            await self._loop.connect_accepted_socket(
-                self._server, connection, ssl=self._tls, ssl_handshake_timeout=left
-            )
-        except OSError:
+            await self._connect(connection, left)
+        except OSError as error:
             connection.close()  # A peer that leaves, or does not speak TLS, is not an error of the service.
+            internals.forget_frames(error)
         except Exception as error:
             connection.close()
             report("a connection could not be set up", error)
         except BaseException:
             connection.close()
+            raise
+
+    async def _connect(self, connection: socket.socket, left: float | None) -> None:
+        handler = self._server()
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: handler, connection, ssl=self._tls, ssl_handshake_timeout=left
+            )
+        except BaseException:
+            internals.release_unconnected(handler)
             raise
 
     async def _hello(self, connection: socket.socket, address: object) -> float:

@@ -29,6 +29,7 @@ __all__ = [
     "reader_of",
     "release_ended",
     "release_handshake_state",
+    "release_unconnected",
     "request_of",
     "task_of",
 ]
@@ -46,7 +47,7 @@ class Feature(Enum):
     FRAMES = "frames of WebSocket clients that are not masked are accepted"
     READING = "bodies of requests that come by the hundred are read in one turn of the loop"
     HANDSHAKE = "each WebSocket keeps the headers of its handshake, 4 to 7 KiB"
-    ENDED = "WebSockets that ended with an error stay in memory until the collector of cycles finds them"
+    ENDED = "connections that ended with an error stay in memory until the collector of cycles finds them"
 
     # The hash of enumerations is a Python function, and `has` is called four times for each connection.
     __hash__ = object.__hash__
@@ -69,7 +70,7 @@ NEEDED: Final[Mapping[Feature, tuple[tuple[type, str], ...]]] = {
         (web.BaseRequest, "_headers"),
         (web.BaseRequest, "_cache"),
     ),
-    Feature.ENDED: ((web.WebSocketResponse, "_reader"),),
+    Feature.ENDED: ((web.WebSocketResponse, "_reader"), (RequestHandler, "_parser")),
 }
 _NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
 
@@ -191,6 +192,12 @@ def forget_frames(error: BaseException | None) -> None:
     """
     while error is not None:
         error.__traceback__, error = None, error.__context__
+
+
+def release_unconnected(handler: RequestHandler) -> None:
+    """Free the handler of a connection whose TLS handshake failed; its parser refers to it."""
+    if has(Feature.ENDED):
+        handler._parser = None
 
 
 def _empty(message: Any) -> None:
