@@ -149,7 +149,8 @@ def test_every_task_in_the_code_has_a_name_of_the_table() -> None:
     assert {path: len(lines) for path, lines in found.items() if lines} == BY_VARIABLE
 
 
-SAFE = {"runtime/timer.py": 1}
+# The second contains what it calls, and comes back after an error too.
+SAFE = {"runtime/timer.py": 1, "upstream/delivery.py": 1}
 
 
 def test_no_timer_arms_itself_but_through_the_helper_that_survives_errors() -> None:
