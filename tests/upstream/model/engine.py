@@ -85,7 +85,7 @@ class Carrying:
         self.pool = Pool("step_bytes", chance.choice((1, 10_000, 1 << 20)), eager=FOUR_FIFTHS)
         self.turns = Turns(2, spare=1)
         self.places = self.turns.statistics
-        self.kept = Pool("blobs_size", 1).statistics
+        self.kept = lambda: (Pool("blobs_size", 1).statistics(), Pool("blobs", 1).statistics())
         self._chance = chance
 
     async def run(self, steps: Any, body: Body, owner: Owner) -> StepOutcome:
