@@ -20,6 +20,7 @@ from loadtest.report import RunReport
 from loadtest.run import Run
 from loadtest.scenarios import SCENARIOS as SINGLE
 from loadtest.scraping import scraped
+from loadtest.self_monitor import descriptors
 from loadtest.summary import summary
 from loadtest.verdict import COULD_NOT_RUN, Verdict
 from loadtest.writing import written
@@ -83,6 +84,9 @@ def _load(
     if wrong:
         print(*map(secrets.masked, wrong), sep="\n", file=sys.stderr)
         return BAD_USAGE
+    if too_few := descriptors(2):
+        print(f"loadtest: {too_few}", file=sys.stderr)
+        return STOPPED
     report = RunReport(options.scenario, "python -m loadtest " + secrets.command(arguments), secrets=secrets)
     report.options = public_options(vars(options))
     display = Display(report, quiet=options.quiet)

@@ -2,10 +2,14 @@
 
 import resource
 from time import monotonic, process_time
+from typing import Final
 
 import psutil
 
 __all__ = ["SelfMonitor", "descriptors", "resident_mib"]
+
+_OWN: Final = 50
+"""Descriptors that a process needs beside its sockets."""
 
 
 class SelfMonitor:
@@ -42,9 +46,9 @@ def descriptors(needed: int) -> str | None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard == resource.RLIM_INFINITY or needed + 50 <= hard:
+    if hard == resource.RLIM_INFINITY or needed + _OWN <= hard:
         return None
-    return (
-        f"{needed} sockets of one process need {needed + 50} descriptors and the limit is {hard}: "
-        f"--processes {-(-needed // (hard - 50))}, fewer --clients, or raise it (ulimit -Hn)"
-    )
+    wanted = f"{needed} sockets of one process need {needed + _OWN} descriptors and the limit is {hard}"
+    if hard <= _OWN:
+        return f"{wanted}: raise it (ulimit -Hn)"
+    return f"{wanted}: --processes {-(-needed // (hard - _OWN))}, fewer --clients, or raise it (ulimit -Hn)"
