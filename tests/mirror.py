@@ -123,7 +123,6 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "sources/charged_batches": ("test_retention",),
     "sources/held_batches": ("test_retention",),
     "sources/outcomes": ("test_batches", "test_stepping"),
-    "sources/lifecycle": ("test_batches", "test_batches_on_disk"),
     "storage/log_writes": ("test_batches_on_disk",),
     "storage/log_recovery": ("test_batches_on_disk", "test_damaged_batches"),
     "storage/log_rows": ("test_batches_on_disk",),

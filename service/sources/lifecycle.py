@@ -1,8 +1,18 @@
 """The life of a batch: accepted within its owner's pools, kept alive while it runs, kept on, and forgotten.
 
-accepted   once for each key, and stored first; from here on it holds its places in the pools
-running    ``Keep`` says how long without a reader: after that it is abandoned
-done       its places are given back, and it is kept for as long as the setting says: after that it expires
+    state      | accepted | refused | url_ends   | last_ends | cancel     | abandon    | stored | expire
+    -----------|----------|---------|------------|-----------|------------|------------|--------|-------
+    ACCEPTING  | RUNNING  | GONE    |            |           |            |            |        |
+    RUNNING    |          |         | RUNNING    | STORING   | CANCELLING | CANCELLING |        |
+    CANCELLING |          |         | CANCELLING | STORING   | CANCELLING | CANCELLING |        |
+    STORING    |          |         |            |           | STORING    | STORING    | KEPT   |
+    KEPT       |          |         |            |           | KEPT       | KEPT       |        | GONE
+    GONE       |          |         |            |           |            |            |        |
+
+*Accepted* and *refused* are answers of the store of batches; until then nobody but its client knows of it. It
+holds its places in the pools from the request until its last URL has ended. *Cancel* counts from the moment on at
+which that is stored; then what is left fails, a slice a turn. *Abandon*: ``Keep`` says how long it goes on
+without a reader. *Stored* is its last event, ``done``; from then on it is kept for as long as the setting says.
 """
 
 import asyncio

@@ -149,13 +149,13 @@ class LateBatches:
 
     def __init__(self) -> None:
         self.fails = False
-        self._asked: list[tuple[Pending[Batch], Batch | StorageFailed]] = []
+        self._asked: list[tuple[Pending[Batch], Batch]] = []
         self.ended: list[Batch] = []
 
     def begin(self, batch: Batch) -> Pending[Batch]:
         """Answer later."""
         pending: Pending[Batch] = Pending()
-        self._asked.append((pending, StorageFailed("the disk is full") if self.fails else batch))
+        self._asked.append((pending, batch))
         return pending
 
     def change(self, batch: Batch, keep: Keep, *, cancelled: bool) -> Pending[Batch]:
@@ -169,8 +169,8 @@ class LateBatches:
     def answer(self) -> None:
         """Answer everything that was asked."""
         asked, self._asked = self._asked, []
-        for pending, outcome in asked:
-            pending.settle(outcome)
+        for pending, batch in asked:
+            pending.settle(StorageFailed("the disk is full") if self.fails else batch)
 
 
 class TestLateBatches(BatchStoreContract):
