@@ -21,8 +21,13 @@ def signature(secret: bytes, webhook_id: str, timestamp: str, body: str) -> str:
 
 
 def read_secret(text: str) -> bytes:
-    """Return the bytes of a secret such as ``whsec_…``; raise ValueError where it is not one."""
-    secret = b64decode(text.strip().removeprefix(_PREFIX), validate=True)
+    """Return the bytes of a secret such as ``whsec_…``; raise ValueError where it is not one.
+
+    The ``=`` at its end may be missing, as the libraries of receivers allow it; anything else that is not base64 is
+    refused, and not passed over, which would make a key of what is left.
+    """
+    coded = text.strip().removeprefix(_PREFIX)
+    secret = b64decode(coded + "=" * (-len(coded) % 4), validate=True)
     if not 24 <= len(secret) <= 64:
         raise ValueError("a secret of Standard Webhooks has 24 to 64 bytes, in base64")
     return secret

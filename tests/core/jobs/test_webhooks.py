@@ -30,8 +30,24 @@ def test_a_secret_is_read_with_and_without_its_prefix() -> None:
     assert read_secret(text) == read_secret(f"whsec_{text}\n") == raw
 
 
+@pytest.mark.parametrize("size", range(24, 65))
+def test_a_secret_is_read_without_its_padding_too(size: int) -> None:
+    raw = bytes(range(size))
+    assert read_secret("whsec_" + b64encode(raw).decode().rstrip("=")) == raw
+
+
 @pytest.mark.parametrize(
-    "text", ["", "whsec_", "whsec_!!!!", b64encode(b"x" * 23).decode(), b64encode(b"x" * 65).decode()]
+    "text",
+    [
+        "",
+        "whsec_",
+        "whsec_!!!!",
+        "v1,whsec_" + "A" * 32,
+        "whsec_" + "A" * 33,
+        "whsec_" + "A" * 40 + " A",
+        b64encode(b"x" * 23).decode(),
+        b64encode(b"x" * 65).decode(),
+    ],
 )
 def test_what_is_not_a_secret_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"24 to 64 bytes|base64|padding|alphabet"):
