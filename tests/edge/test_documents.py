@@ -218,7 +218,11 @@ async def test_what_a_pipeline_sends_beside_its_outputs_is_of_the_types_that_are
             events = [await socket.receive_json(), await socket.receive_json()]
             for _ in range(20):
                 await socket.send_bytes(b"a")
-            await socket.receive()
+            async with asyncio.timeout(300):
+                while events[-1]["event"] != "dropped":
+                    message = await socket.receive()
+                    if message.type is aiohttp.WSMsgType.TEXT:
+                        events.append(message.json())
             draining = asyncio.create_task(client.service.drain())
             events += [message.json() async for message in socket if message.type is aiohttp.WSMsgType.TEXT]
             await draining
