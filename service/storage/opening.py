@@ -15,11 +15,16 @@ __all__ = ["Keeping", "open_storage"]
 
 
 class Keeping(Protocol):
-    """What the composition asks of storage."""
+    """What the composition asks of storage: made by :func:`open_storage`, used on the loop's thread, closed last.
+
+    ``store`` is called once, for the one hub; then ``open_topics`` with that hub, and ``open_batches``, each once
+    and before anything is served. Neither raises for what is damaged, which is logged and left out. Nothing is
+    asked after ``close``; what was asked before is answered by its end.
+    """
 
     @property
     def watches(self) -> WatchStore | None:
-        """What is kept of watches; None where nothing is."""
+        """What is kept of watches; None where nothing outlives the process."""
         ...
 
     @property
@@ -54,7 +59,7 @@ class Keeping(Protocol):
         ...
 
     async def close(self) -> None:
-        """Store what waits, and close."""
+        """Store and answer what waits, and give the directory back; another one may open it then."""
         ...
 
 
