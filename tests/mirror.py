@@ -39,7 +39,6 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "jobs/surroundings": ("test_slots",),
     "jobs/views": ("test_job_routes",),
     "runtime/timestamps": ("test_times", "test_logs"),
-    "runtime/awaiting": ("test_jobs", "test_server_turns", "test_worker_pool"),
     "sources/call_jobs": ("test_job_routes",),
     "sources/fetch_jobs": ("test_job_routes",),
     "sources/publish_jobs": ("test_job_routes",),

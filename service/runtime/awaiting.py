@@ -1,12 +1,13 @@
 """Waiting in a task: for an answer of the core, and for a socket."""
 
 import asyncio
+import os
 import socket
 from typing import TypeVar
 
 from service.core.pending import Pending
 
-__all__ = ["outcome_of", "readable"]
+__all__ = ["connect", "outcome_of", "readable"]
 
 T = TypeVar("T")
 
@@ -27,6 +28,26 @@ async def outcome_of(answer: T | Pending[T]) -> T:
 
     answer.on_settled(settle)
     return await future
+
+
+async def connect(connection: socket.socket, address: tuple[str, int] | tuple[str, int, int, int]) -> None:
+    """Connect a socket to a numeric address; raises OSError.
+
+    uvloop's ``sock_connect`` has a thread look the address up first. Where the first thread cannot be started
+    (a limit of processes or of address space), libuv aborts the whole process.
+    """
+    try:
+        connection.connect(address)
+    except (BlockingIOError, InterruptedError):
+        loop = asyncio.get_running_loop()
+        came = loop.create_future()
+        loop.add_writer(connection, _note, came)
+        try:
+            await came
+        finally:
+            loop.remove_writer(connection)
+        if error := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(error, os.strerror(error)) from None
 
 
 async def readable(connection: socket.socket | int) -> None:

@@ -7,11 +7,13 @@ from functools import cache
 from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM, socket
 from time import monotonic
+from typing import cast
 
 from aiohappyeyeballs import start_connection
 
 from service.core.fetching.target import Target
 from service.core.owner import Owner
+from service.runtime.awaiting import connect
 from service.upstream.guard import AddrInfo, GuardedResolver
 from service.upstream.http1.answer_turns import AnswerTurns
 from service.upstream.http1.connection import Connection
@@ -31,6 +33,23 @@ class DialTiming:
     reused = False
 
 
+class _RaceLoop:
+    """The loop for the race between addresses, which are connected to without a thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._loop, name)
+
+    def __repr__(self) -> str:
+        return f"<_RaceLoop {self._loop!r}>"
+
+    async def sock_connect(self, sock: socket, address: tuple[str, int] | tuple[str, int, int, int]) -> None:
+        """Connect to an address."""
+        await connect(sock, address)
+
+
 class Dialer:
     """Looks a name up, and connects to the first of its addresses that answers."""
 
@@ -46,6 +65,7 @@ class Dialer:
         self._answers = answers
         self._tls = tls
         self._loop = asyncio.get_running_loop()
+        self._race = cast("asyncio.AbstractEventLoop", _RaceLoop(self._loop))
 
     async def dial(self, target: Target, owner: Owner, timing: DialTiming) -> Connection:
         """Return a new connection; raise OSError, of which AddressRefused, NameNotFound and SSLError are kinds."""
@@ -61,7 +81,7 @@ class Dialer:
         infos = [_info(address, target.port) for address in addresses]
         try:
             sock = await start_connection(
-                infos, happy_eyeballs_delay=_STAGGER, loop=self._loop, socket_factory=self._make_socket
+                infos, happy_eyeballs_delay=_STAGGER, loop=self._race, socket_factory=self._make_socket
             )
         except RuntimeError as error:
             # What uvloop and the race between addresses raise beside OSError.
