@@ -9,6 +9,7 @@ from pathlib import Path
 __all__ = ["TESTED_IN", "UNDECIDED", "unmirrored"]
 
 TESTED_IN: dict[str, tuple[str, ...]] = {
+    "edge/http/file_with_range": ("test_steps",),
     "edge/http/answers": ("test_negotiation", "test_topic_routes", "test_late_store"),
     "client/job_events": ("test_job",),
     "commands/job/following": ("test_job_command",),

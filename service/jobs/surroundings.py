@@ -31,7 +31,7 @@ class Surroundings:
         try:
             now, threads, memory = _observe()
             return now != self._before or threads > self._threads + _THREADS or self._short(memory)
-        except OSError:  # the working directory is gone, or no descriptor is left
+        except OSError:  # no descriptor is left
             return True
 
     def _short(self, memory: int) -> bool:
@@ -49,4 +49,12 @@ def _observe() -> tuple[list[Any], int, int]:
     timers = [signal.getitimer(timer) for timer in _TIMERS]
     limits = [resource.getrlimit(limit) for limit in _LIMITS]
     memory = int(status["VmSize"].split()[0]) << 10
-    return [os.getcwd(), sys.gettrace(), signals, timers, limits], int(status["Threads"]), memory
+    return [_directory(), sys.gettrace(), signals, timers, limits], int(status["Threads"]), memory
+
+
+def _directory() -> str:
+    """Return the working directory; empty where it was removed, as by a new release."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""

@@ -104,6 +104,30 @@ async def test_a_blob_is_an_attachment_of_its_type_with_ranges(tmp_path: Path) -
         assert (status, body) == (200, b"")
 
 
+async def test_one_range_of_a_blob_is_sent_and_other_kinds_of_ranges_are_ignored(tmp_path: Path) -> None:
+    whole, none = (200, b"abcdefghij", None), (416, b"", "bytes */10")
+    cases = {
+        "bytes=0-0": (206, b"a", "bytes 0-0/10"),
+        "Bytes=8-20": (206, b"ij", "bytes 8-9/10"),
+        "bytes=7-": (206, b"hij", "bytes 7-9/10"),
+        "bytes=-3": (206, b"hij", "bytes 7-9/10"),
+        "bytes=-99": (206, b"abcdefghij", "bytes 0-9/10"),
+        "bytes=10-": none,
+        "bytes=-0": none,
+        "bytes=0-1,3-4": whole,
+        "bytes=5-2": whole,
+        "bytes=-": whole,
+        "bytes=abc": whole,
+        "lines=1-2": whole,
+        "bytes=0-" + "9" * 5000: whole,
+    }
+    async with client_of(blobs=str(tmp_path)) as client:
+        _, answer = await ask(client, [{"step": "save"}], b"abcdefghij")
+        for asked, wanted in cases.items():
+            status, body, response = await client.ask("GET", answer["steps"][0]["blob"], headers={"Range": asked})
+            assert (status, body, response.headers.get("Content-Range")) == wanted, asked
+
+
 @pytest.mark.parametrize(
     "path", ["/blobs/" + "0" * 64, "/blobs/../lock", "/blobs/%2e%2e%2flock", "/blobs/" + "A" * 64]
 )

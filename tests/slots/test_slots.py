@@ -484,6 +484,19 @@ def test_a_name_is_registered_once() -> None:
     del JOBS["registered once"]
 
 
+async def test_functions_run_where_the_working_directory_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    slots = Slots("tests.slots.functions", 1, 0)
+    await slots.reload()
+    assert [await Run(slots, "add", [1, 2]).result() for _ in range(2)] == [3, 3]
+    assert slots.started == 1
+    await slots.close()
+
+
 @pytest.mark.parametrize(("module", "name"), [(os, "pipe"), (socket, "socketpair")])
 async def test_where_descriptors_are_used_up_the_job_is_tried_again(
     slots: Slots, monkeypatch: pytest.MonkeyPatch, module: Any, name: str

@@ -152,12 +152,27 @@ def test_damaged_exif_data_costs_nothing_but_the_turn(exif: bytes, size: tuple[i
     assert (made.fields["width"], made.fields["height"]) == size
 
 
+def with_idat(data: bytes) -> bytes:
+    """Return a PNG of 40 x 20 with these bytes as its pixels."""
+    chunk = b"IDAT" + data
+    return png(40, 20)[:-8] + struct.pack(">I", len(data)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
+def png(width: int, height: int) -> bytes:
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+    return b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IDAT"
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [
         (b"", "not a picture"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
         (picture((400, 200), "PNG")[:100], "damaged"),
+        (picture((400, 200), "PNG").replace(b"IDAT", b"IDAT" + bytes(8)), "damaged"),
+        (with_idat(b"\xff" * 100), "damaged"),
+        (with_idat(zlib.compress(bytes(range(256)) * 16)[:60] + b"\xff" * 60), "damaged"),
         (picture((400, 200))[:400], "damaged"),
         (picture((400, 200), "TIFF")[:200], "damaged|not a picture"),
     ],
@@ -165,12 +180,6 @@ def test_damaged_exif_data_costs_nothing_but_the_turn(exif: bytes, size: tuple[i
 def test_what_is_not_a_whole_picture_fails(data: bytes, says: str) -> None:
     with pytest.raises(StepFailed, match=says):
         thumbnail(body(data), Thumbnail(10, 10))
-
-
-def png(width: int, height: int) -> bytes:
-    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunk = struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
-    return b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IDAT"
 
 
 def gif(width: int, height: int, frame: tuple[int, int] = (1, 1), frames: int = 1) -> bytes:

@@ -11,6 +11,7 @@ from service.core.errors import InvalidParams, NotFound, ParseError, SluiceError
 from service.core.parsing import parse
 from service.edge.access.credentials import GRANT, OWNER
 from service.edge.http.answers import json_answer
+from service.edge.http.file_with_range import FileWithRange
 from service.edge.http.queries import check_query
 from service.edge.http.request_body import read_body
 from service.work.answers import StepDescription, StepList
@@ -97,7 +98,7 @@ class StepRoutes:
             hdrs.CONTENT_DISPOSITION: f'attachment; filename="{blob.sha256}"',
             hdrs.CACHE_CONTROL: _FOR_EVER,
         }
-        return web.FileResponse(blob.path, headers=headers)
+        return FileWithRange(blob.path, headers=headers)
 
 
 def _given(request: web.Request) -> Any:

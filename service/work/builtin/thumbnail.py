@@ -41,6 +41,10 @@ class Thumbnail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 85
 
 
+_DRAFTED: Final = ("JPEG", "MPO")
+"""What is decoded at a half, a quarter or an eighth of its size if that is enough."""
+
+
 @step("thumbnail", Thumbnail, runs="process", extra="images", imports="PIL")
 def thumbnail(body: Body, parameters: Thumbnail) -> Made:
     """Return the picture in sRGB, turned as its EXIF data says; of an animation, its first frame."""
@@ -62,10 +66,12 @@ def _read(body: Body, parameters: Thumbnail) -> "Image":
         picture = Image.open(io.BytesIO(body.data), formats=_FORMATS)
         if picture.width * picture.height > _PIXELS:
             raise StepFailed(f"the picture has {picture.width} x {picture.height} pixels, more than {_PIXELS:,}")
-        turn = _turn(picture)
-        # A JPEG is decoded at a half, a quarter or an eighth of its size if that is enough.
-        picture.draft(None, _enough(picture.size, parameters, on_its_side=turn in _ON_ITS_SIDE))
+        if picture.format in _DRAFTED:
+            on_its_side = _turn(picture) in _ON_ITS_SIDE
+            picture.draft(None, _enough(picture.size, parameters, on_its_side=on_its_side))
         picture.load()
+        # Not before: to find the EXIF data of a PNG, Pillow decodes its pixels, and damaged ones raise only once.
+        turn = _turn(picture)
         return picture.transpose(Image.Transpose[turn]) if turn is not None else picture
     except (StepFailed, MemoryError):
         raise

@@ -1,0 +1,41 @@
+"""Answers that are a file, or one range of it."""
+
+import re
+from typing import Final
+
+from aiohttp import hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+from multidict import CIMultiDict
+
+__all__ = ["FileWithRange"]
+
+_RANGE: Final = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))", re.ASCII | re.IGNORECASE)
+_BEYOND: Final = 10**18
+"""Where no file has a byte: the last zero bytes cannot be sent."""
+
+
+class FileWithRange(web.FileResponse):
+    """A file, or the range of it that is asked for; other kinds of ranges are ignored, and it is sent whole.
+
+    A server may do so (RFC 9110, section 14.2), and has to where it does not know the unit. aiohttp answers 416 to
+    several ranges too, as if the file were shorter, and sends all of it as its last zero bytes.
+    """
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Begin the answer."""
+        if hdrs.RANGE in request.headers:
+            headers = CIMultiDict(request.headers)
+            taken = _range_of(headers.popall(hdrs.RANGE))
+            request = request.clone(headers={**headers, hdrs.RANGE: taken} if taken else headers)
+        return await super().prepare(request)
+
+
+def _range_of(given: list[str]) -> str | None:
+    """Return the range of a request, if there is exactly one."""
+    match = _RANGE.fullmatch(given[0]) if len(given) == 1 else None
+    if match is None:
+        return None
+    first, last, suffix = match.groups()
+    if suffix:
+        return f"bytes=-{suffix}" if int(suffix) else f"bytes={_BEYOND}-"
+    return f"bytes={first}-{last}" if not last or int(first) <= int(last) else None
