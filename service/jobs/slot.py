@@ -159,6 +159,9 @@ def _described(module: str) -> Described:
     except Exception as error:
         traceback.print_exc()
         return Described(wrong=f"{type(error).__name__}: {error}")
+    if not JOBS:
+        file = getattr(sys.modules.get(module), "__file__", None) or module
+        return Described(wrong=f"{file} has no functions with @job")
     return Described({name: (one.retries, one.timeout) for name, one in JOBS.items()})
 
 

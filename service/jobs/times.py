@@ -13,7 +13,10 @@ from service.runtime.timestamps import timestamp
 
 __all__ = ["due_of", "encode_event"]
 
-_LEAP = re.compile(r"([T ][0-9]{2}:[0-9]{2}):60(?=[.,Z+-])")
+_FORM = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})"
+)
+_LEAP = re.compile(r"([T ][0-9]{2}:[0-9]{2}):60(?=[.Z+-])")
 """A leap second, which RFC 3339 allows; Unix time counts it as the second that follows, the first one of a day."""
 _DAY = 86_400
 _FARTHEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
@@ -27,6 +30,8 @@ def due_of(request: JobRequest | MoveRequest, now: float) -> float:
         return now + (request.delay or 0.0)
     text, leap = _LEAP.subn(r"\1:59", request.at.upper())
     try:
+        if _FORM.fullmatch(text) is None:
+            raise ValueError
         at = datetime.fromisoformat(text)
         seconds = at.timestamp() + leap if at.tzinfo is not None else None
         if leap and seconds is not None and int(seconds) % _DAY:

@@ -344,6 +344,7 @@ async def test_a_function_that_there_is_not_is_refused(slots: Slots) -> None:
         ("raise OSError('boom')", "OSError: boom"),
         ("import nothing_of_the_kind", "No module named"),
         ("def", "SyntaxError"),
+        ("", "/badly.py has no functions with @job"),
     ],
 )
 async def test_a_module_that_cannot_be_imported_is_one_clear_line(
