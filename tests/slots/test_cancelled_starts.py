@@ -15,7 +15,7 @@ from tests.app.test_composition import descriptors
 from tests.procfs import children
 
 TURNS = 12
-"""By then the process runs, and is waited for: to cancel later is no different."""
+"""By then the process runs, and is waited for, as it is in all turns after that."""
 
 
 async def fork() -> None:

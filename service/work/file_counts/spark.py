@@ -156,6 +156,8 @@ def _context(master: str) -> "Iterator[SparkContext]":
     if master.startswith("local"):
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     conf = SparkConf().setMaster(master).setAppName("sluice count").set("spark.ui.showConsoleProgress", "false")
+    # Executors start Python with -m: modules of the folder that they are in would replace those of Python.
+    conf.setExecutorEnv("PYTHONSAFEPATH", "1")
     for name, value in (("spark.ui.enabled", "false"), ("spark.log.level", "ERROR")):
         conf.setIfMissing(name, value)
     with tempfile.TemporaryDirectory(prefix="sluice-") as folder, tempfile.TemporaryFile() as log:
