@@ -45,13 +45,13 @@ class PerTurn:
         self._ahead = 0
         """What those cost that were let pass in this turn: their tasks go on in the next one."""
         self._waiting: FairQueue[_Waiting] = FairQueue(quantum)
-        self._count = 0
-        """How many wait, counted here because everything that comes looks at it."""
+        self.waiting = 0
+        """How many wait: counted, because everything that comes looks at it."""
         self._turning = False
         self._loop_turn: LoopTurn | None = None
 
     def __repr__(self) -> str:
-        return f"<PerTurn {self.left} of {self._each} left, {self._count} waiting>"
+        return f"<PerTurn {self.left} of {self._each} left, {self.waiting} waiting>"
 
     def spend(self, cost: int) -> None:
         """Take some of this turn without waiting: all is there again a turn of the loop after the first of it."""
@@ -61,7 +61,7 @@ class PerTurn:
 
     def take(self, cost: int = 1) -> bool:
         """Take some of this turn, unless nothing is left of it or others wait; return whether it had it."""
-        if self.left <= 0 or self._count:
+        if self.left <= 0 or self.waiting:
             return False
         self.spend(cost)
         return True
@@ -83,7 +83,7 @@ class PerTurn:
 
     def _put(self, owner: Owner, waiting: "_Waiting") -> None:
         self._waiting.put(owner, waiting)
-        self._count += 1
+        self.waiting += 1
         if not self._turning:
             self._turn_soon()
 
@@ -93,19 +93,14 @@ class PerTurn:
             self._loop_turn = loop_turn()
         self._loop_turn.enter(self)
 
-    @property
-    def waits(self) -> bool:
-        """Whether anything waits for the next turn."""
-        return self._count > 0
-
     def turn(self, share: float) -> bool:
         """Begin a turn with a share of the usual, and let the next ones pass; return whether another has to begin.
 
         One that has gone in the meantime takes nobody's place.
         """
-        now = max(1, int(self._each * share))
+        now = self._each if share == 1.0 else max(1, int(self._each * share))
         self.left, self._ahead = now - self._ahead, 0
-        while self._count:
+        while self.waiting:
             items = self._waiting.first.items
             first = items[0]
             if (self._ahead >= now) if first.ahead else (self.left <= 0):
@@ -113,7 +108,7 @@ class PerTurn:
             items.popleft()
             spent = first.cost if first.passes() else 0
             self._waiting.spend(spent)
-            self._count -= 1
+            self.waiting -= 1
             if first.ahead:
                 self._ahead += spent
             else:
@@ -137,9 +132,9 @@ class LoopTurn:
     def __repr__(self) -> str:
         return f"<LoopTurn with {self.share:.0%} for each of {len(self._kinds)}>"
 
-    def enter(self, work: "PerTurn") -> None:
+    def enter(self, kind: PerTurn) -> None:
         """Have the next turn of the loop begin one of this kind of work."""
-        self._kinds.append(work)
+        self._kinds.append(kind)
         if not self._turning:
             self._began = self._clock()
             self._turn_soon()
@@ -151,29 +146,34 @@ class LoopTurn:
     def _turn(self) -> None:
         """Begin a turn."""
         self._turning = False
-        self._measure()
+        began, self._began = self._began, self._clock()
+        if self.share < 1.0 or self._began - began > _LENGTH:
+            self._fit(self._began - began)
         kinds, self._kinds = self._kinds, []
-        if any(kind.waits for kind in kinds):
-            # Before those who pass go on: the next turn begins before they do.
-            self._turn_soon()
-        self._kinds += [kind for kind in kinds if self._begin(kind)]
+        for kind in kinds:
+            if kind.waiting:
+                # Before those who pass go on: the next turn begins before they do.
+                self._turn_soon()
+                break
+        for kind in kinds:
+            self._begin(kind)
         if self._kinds and not self._turning:
             self._turn_soon()
         if not self._turning:
             self.share = 1.0
 
-    def _begin(self, kind: "PerTurn") -> bool:
+    def _begin(self, kind: PerTurn) -> None:
         try:
-            return kind.turn(self.share)
+            if not kind.turn(self.share):
+                return
         except Exception as error:
             # The others go on, and so does this one.
             report("bounded work failed", error)
-            return True
+        self._kinds.append(kind)
 
-    def _measure(self) -> None:
-        """Fit the share to how long the turn was that ends here."""
-        began, self._began = self._began, self._clock()
-        length = max(self._began - began, _LENGTH / _RISE)
+    def _fit(self, length: float) -> None:
+        """Fit the share to how long the turn was that has ended."""
+        length = max(length, _LENGTH / _RISE)
         self.share = min(1.0, max(_LEAST, self.share * _LENGTH / length))
 
 

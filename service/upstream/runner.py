@@ -39,6 +39,7 @@ class Runner:
         self._loop = asyncio.get_running_loop()
         self.hosts = HostLimiter(limits.active_per_host, chance=chance, shared=limits.hosts_shared)
         self.plan = FetchPlan(limits, fetcher.policy, self.hosts)
+        fetcher.answers.contended = lambda: self.plan.owners.contended
         fetcher.answers.gives_way = self.plan.owners.gives_way
         self._wake_up = WakeUp(self._pump)
         self._redirects = RedirectSlots(self.hosts, self._pump_soon, self._wake_up.now)

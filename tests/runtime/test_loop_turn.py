@@ -198,7 +198,7 @@ async def test_at_random_each_owner_keeps_its_order_and_its_turns(seed: int) -> 
         for _ in range(chance.choice([0, 0, 1, 30])):
             # The first of them wants nearly all.
             ask(chance.randrange(len(kinds)), owners[0] if chance.random() < 0.9 else chance.choice(owners))
-        waited = {kind for kind, limiter in enumerate(kinds) if limiter.waits}
+        waited = {kind for kind, limiter in enumerate(kinds) if limiter.waiting}
         await work.take_turns(1)
         assert waited <= set(work.of_turn(work.turn)), "of each kind that waits something is done"
     await work.take_turns(asked.total() + 2)

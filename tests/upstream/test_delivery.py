@@ -426,3 +426,16 @@ async def test_a_bug_in_what_is_common_to_all_answers_holds_them_up_for_a_second
     await asyncio.sleep(1.0)
     assert (batch.done, batch.ok) == (True, 5)
     assert [record.message for record in caplog.records] == ["outcomes could not be delivered"]
+
+
+async def test_answers_take_turns_while_several_clients_fetch() -> None:
+    bench = Bench(large(100))
+    answers = bench.fetcher.answers
+    one = bench.start(30, owner="one")
+    assert not answers.contended()
+    other = bench.start(1, owner="other")
+    assert answers.contended()
+    while not (one.done and other.done):
+        await asyncio.sleep(0)
+    assert not answers.contended()
+    await bench.close()

@@ -1,8 +1,9 @@
 """Whose answers go on in this turn of the loop.
 
 Hundreds of requests of one client may be under way, and each goes on as soon as some of its answer is here: that
-takes 0.1 ms and more. A hundred answers that come together, as they do where a batch begins, would make a turn of
-12 ms. Those of a client that has fetched for long go on one in each turn while newcomers fetch.
+takes 0.1 ms and more. A hundred answers that come together, as they do where a batch begins, make a turn of 12 ms:
+that is the fastest for one client alone, and too long where others fetch. Those of a client that has fetched for
+long go on one in each turn while newcomers fetch.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from service.upstream.http1.head import Head
 __all__ = ["AnswerTurns"]
 
 _EACH: Final = 24
-"""Answers, or pieces of them, in one turn of the loop."""
+"""Answers, or pieces of them, in one turn of the loop, where several clients fetch."""
 _BEHIND: Final = 1
 """Those of all who give way, together."""
 _FAILED: Final = "an answer could not go on"
@@ -26,9 +27,13 @@ HeadOrError = Head | Exception
 
 
 class AnswerTurns:
-    """Wakes what waits for answers, or for more of them; ``gives_way`` says whose are to wait for newcomers."""
+    """Wakes what waits for answers, or for more of them.
+
+    ``contended`` says whether several clients fetch, and ``gives_way`` whose answers are to wait for newcomers.
+    """
 
     def __init__(self) -> None:
+        self.contended: Callable[[], bool] = _never
         self.gives_way: Callable[[Owner], bool] = _nobody
         self._turns = PerTurn(_EACH, what=_FAILED)
         self._behind = PerTurn(_BEHIND, what=_FAILED)
@@ -39,10 +44,14 @@ class AnswerTurns:
     def wake(self, owner: Owner, waiter: "asyncio.Future[Head]", outcome: HeadOrError) -> None:
         """End the wait of a request of an owner, now or in a turn of its own."""
         turns = self._behind if self.gives_way(owner) else self._turns
-        if turns.take():
+        if not self.contended() or turns.take():
             _end(waiter, outcome)
         else:
             turns.call(owner, partial(_end, waiter, outcome))
+
+
+def _never() -> bool:
+    return False
 
 
 def _nobody(_: Owner) -> bool:

@@ -14,12 +14,18 @@ LONG, NEW = Owner("long"), Owner("new")
 HEAD = parse_head(b"HTTP/1.1 200 OK\r\n\r\n")
 
 
+def contended() -> AnswerTurns:
+    answers = AnswerTurns()
+    answers.contended = lambda: True
+    return answers
+
+
 def futures(count: int) -> list["asyncio.Future[Head]"]:
     return [asyncio.get_running_loop().create_future() for _ in range(count)]
 
 
 async def test_answers_of_owners_that_give_way_go_on_one_in_a_turn_and_those_of_others_at_once() -> None:
-    answers = AnswerTurns()
+    answers = contended()
     answers.gives_way = LONG.__eq__
     long, new = futures(10), futures(10)
     for waiters, owner in ((long, LONG), (new, NEW)):
@@ -35,7 +41,7 @@ async def test_answers_of_owners_that_give_way_go_on_one_in_a_turn_and_those_of_
 
 
 async def test_a_hundred_that_come_together_go_on_some_in_each_turn_and_clients_take_turns() -> None:
-    answers, many, one = AnswerTurns(), futures(100), futures(1)
+    answers, many, one = contended(), futures(100), futures(1)
     for waiter in many:
         answers.wake(LONG, waiter, HEAD)
     answers.wake(NEW, one[0], HEAD)
@@ -48,15 +54,15 @@ async def test_a_hundred_that_come_together_go_on_some_in_each_turn_and_clients_
     assert max(after - before for before, after in pairwise(counts)) <= _EACH
 
 
-async def test_a_few_go_on_at_once_without_anybody_who_gives_way() -> None:
-    answers, waiters = AnswerTurns(), futures(10)
+async def test_all_of_one_client_that_fetches_alone_go_on_at_once() -> None:
+    answers, waiters = AnswerTurns(), futures(100)
     for waiter in waiters:
         answers.wake(LONG, waiter, HEAD)
     assert all(waiter.done() for waiter in waiters)
 
 
 async def test_who_waits_no_longer_is_left_alone_and_errors_take_turns_too() -> None:
-    answers = AnswerTurns()
+    answers = contended()
     answers.gives_way = LONG.__eq__
     waiters = futures(4)
     for waiter in waiters[:3]:
