@@ -1,14 +1,10 @@
 """Name servers that cannot be asked: what the URL's failure says, and the log."""
 
-import asyncio
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import orjson
@@ -16,6 +12,7 @@ import pytest
 
 from service.upstream.guard import AresLookup
 from tests.end_to_end.processes import listening, run
+from tests.name_server import name_server
 
 BATCH = {"urls": ["http://one.example/", "http://two.example/"], "options": {"retries": 1}}
 
@@ -62,36 +59,6 @@ async def test_a_mute_name_server_is_named_when_the_time_of_a_url_is_over(tmp_pa
     failure = orjson.loads(out.splitlines()[0])
     assert (code, failure["error"]) == (1, "dns")
     assert failure["detail"].startswith("the name's look-up took longer than 0.")
-
-
-class NameServer(asyncio.DatagramProtocol):
-    """Answers with an address, for names that contain ``slow`` after a second."""
-
-    def __init__(self, address: str) -> None:
-        self._answer = b"\xc0\x0c\0\1\0\1\0\0\0\0\0\4" + socket.inet_aton(address)
-        self._known: dict[bytes, float] = {}
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-
-    def datagram_received(self, data: bytes, address: Any) -> None:
-        end, loop = data.index(b"\0", 12) + 5, asyncio.get_running_loop()
-        question = data[12:end].lower()
-        known = self._known.setdefault(question, loop.time() + (b"slow" in question))
-        found = self._answer if question[-4:-2] == b"\0\1" else b""
-        head = data[:2] + b"\x81\x80\0\1\0" + bytes([bool(found), 0, 0, 0, 0])
-        loop.call_at(known, self.transport.sendto, head + data[12:end] + found, address)
-
-
-@asynccontextmanager
-async def name_server(address: str) -> AsyncIterator[str]:
-    """Run a name server, and yield its address and port."""
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(lambda: NameServer(address), ("127.0.0.1", 0))
-    try:
-        yield f"127.0.0.1:{transport.get_extra_info('sockname')[1]}"
-    finally:
-        transport.close()
 
 
 async def test_a_name_that_takes_a_second_is_found_beside_fast_ones() -> None:

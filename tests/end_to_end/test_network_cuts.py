@@ -5,14 +5,14 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from socket import AF_INET, SOCK_DGRAM, inet_aton, socket
-from typing import cast
+from socket import AF_INET, SOCK_DGRAM, socket
 
 import aiohttp
 import pytest
 
 from service.client import Backoff, Client, Message, State, liveness
 from tests.end_to_end.cable import HERE, THERE, Cable, cabled, own_network
+from tests.name_server import name_server
 
 FETCHING = ("--allow-net", f"{HERE}/32")
 
@@ -151,26 +151,15 @@ async def test_the_client_comes_back_and_misses_nothing(monkeypatch: pytest.Monk
         assert [value.data for value in got if isinstance(value, Message)] == [*range(1, 20)]
 
 
-class NameServer(asyncio.DatagramProtocol):
-    """Answers each question for an IPv4 address with ours, and every other one with nothing."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.DatagramTransport", transport)
-
-    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
-        end = data.index(b"\0", 12) + 5
-        kind = data[end - 4 : end - 2]
-        found = b"\xc0\x0c\0\1\0\1\0\0\0\0\0\4" + inet_aton(HERE) if kind == b"\0\1" else b""
-        counts = b"\0\1" + (b"\0\1" if found else b"\0\0") + bytes(4)
-        self.transport.sendto(data[:2] + b"\x81\x80" + counts + data[12:end] + found, address)
-
-
 async def test_names_that_cannot_be_looked_up_are_failures_of_dns(tmp_path: Path) -> None:
     resolver = tmp_path / "resolv.conf"
     resolver.write_text(f"nameserver {HERE}\n")
     mount = f"mount --bind {resolver} /etc/resolv.conf"
-    async with upstream() as other, cabled(*FETCHING, "--allow-port", str(other.port), before=mount) as cable:
-        names, _ = await asyncio.get_running_loop().create_datagram_endpoint(NameServer, (HERE, 53))
+    async with (
+        upstream() as other,
+        cabled(*FETCHING, "--allow-port", str(other.port), before=mount) as cable,
+        name_server(HERE, host=HERE, port=53),
+    ):
         mute = socket(AF_INET, SOCK_DGRAM)
         mute.bind((HERE, 0))
         try:
@@ -192,5 +181,4 @@ async def test_names_that_cannot_be_looked_up_are_failures_of_dns(tmp_path: Path
             assert await fetched(cable, f"http://h5.example:{other.port}/", retries=0) == ["hello"]
             assert await waiting == ["hello"]
         finally:
-            names.close()
             mute.close()

@@ -28,6 +28,7 @@ from service.upstream.guard import (
 )
 from service.upstream.http1.answer_turns import AnswerTurns
 from service.upstream.http1.dialer import Dialer, DialTiming
+from tests.name_server import name_server
 
 CASES = [
     (line.split("\t") + [""] * 3)[:5]
@@ -252,24 +253,13 @@ async def test_a_look_up_that_hangs_has_failed(stuck: Callable[[], GuardedResolv
 async def test_the_resolvers_reason_says_whether_the_name_or_its_servers_are_at_fault(
     code: int, kind: type[Exception], reported: str
 ) -> None:
-    class NameServer(asyncio.DatagramProtocol):
-        transport: Any
-
-        def connection_made(self, transport: Any) -> None:
-            self.transport = transport
-
-        def datagram_received(self, data: bytes, address: Any) -> None:
-            answer = data[:2] + bytes([data[2] | 0x80, 0x80 | code]) + data[4:]
-            self.transport.sendto(answer, address)
-
-    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(NameServer, ("127.0.0.1", 0))
-    lookup = AresLookup(0.3, [f"127.0.0.1:{transport.get_extra_info('sockname')[1]}"])
-    with pytest.raises(NameNotFound) as failed:
-        await lookup("name.example")
-    assert type(failed.value) is kind
-    assert reported in str(failed.value)
-    await lookup.close()
-    transport.close()
+    async with name_server(code=code) as where:
+        lookup = AresLookup(0.3, [where])
+        with pytest.raises(NameNotFound) as failed:
+            await lookup("name.example")
+        assert type(failed.value) is kind
+        assert reported in str(failed.value)
+        await lookup.close()
 
 
 async def test_an_asker_that_left_before_a_look_up_failed_leaves_no_exception_behind(
