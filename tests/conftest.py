@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import gc
 import os
+import sys
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
@@ -48,8 +49,18 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return (yield)
     finally:
         if nextitem is None or nextitem.path != item.path:
+            _forget_applications()
             gc.collect()
             gc.freeze()
+
+
+def _forget_applications() -> None:
+    """Free the services of a module's tests: aiohttp remembers the middlewares of 1,024 handlers, and so what they serve.
+
+    Their tasks alone, thousands, would be looked through at the end of each test.
+    """
+    if (web_app := sys.modules.get("aiohttp.web_app")) is not None:
+        web_app._cached_build_middleware.cache_clear()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
