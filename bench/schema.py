@@ -6,7 +6,7 @@ import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.processes import Child
 
@@ -14,6 +14,8 @@ __all__ = ["add_options", "command", "environment", "run"]
 
 _ROOT = Path(__file__).parent.parent
 _TOKEN = "schemathesis"
+Bound = tuple[Literal["max-examples", "max-time"], int]
+"""Examples for each operation, or seconds for all."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -22,8 +24,11 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1)
 
 
-def command(url: str, seconds: int, seed: int, token: str = _TOKEN) -> list[str]:
-    """Return how schemathesis is run against a service that needs this token.
+def command(url: str, bound: Bound, seed: int, token: str = _TOKEN) -> list[str]:
+    """Return how schemathesis is run against a service that needs this token, up to a bound.
+
+    With ``max-examples`` a seed makes the same requests on any machine; until ``max-time`` is over, schemathesis
+    makes as many as the machine can.
 
     Left out: /ws and the pipelines, which stop being HTTP with their answer (Autobahn's business); the check that
     what was deleted is gone: DELETE ends a batch, and who has its id may still read it; and the check for a missing
@@ -33,7 +38,7 @@ def command(url: str, seconds: int, seed: int, token: str = _TOKEN) -> list[str]
     config = _ROOT / "bench" / "schemathesis" / "schemathesis.toml"
     options = {
         "--workers": 1,
-        "--max-time": seconds,
+        f"--{bound[0]}": bound[1],
         "--seed": seed,
         "--header": f"Authorization: Bearer {token}",
         "--exclude-path-regex": "^/(ws$|pipelines/)",
@@ -45,8 +50,8 @@ def command(url: str, seconds: int, seed: int, token: str = _TOKEN) -> list[str]
 
 
 def environment(origin: str) -> dict[str, str]:
-    """Return what the hooks need of the environment: the upstream that URLs are pointed to."""
-    return {**os.environ, "SLUICE_ORIGIN": origin, "PYTHONPATH": str(_ROOT)}
+    """Return the environment: the upstream to which the hooks point URLs, and one order of sets for each run."""
+    return {**os.environ, "SLUICE_ORIGIN": origin, "PYTHONPATH": str(_ROOT), "PYTHONHASHSEED": "0"}
 
 
 def run(options: Namespace) -> dict[str, Any]:
@@ -57,7 +62,7 @@ def run(options: Namespace) -> dict[str, Any]:
     try:
         origin.line(), service.line()
         reported = subprocess.run(
-            command("http://127.0.0.1:18400", options.seconds, options.seed),
+            command("http://127.0.0.1:18400", ("max-time", options.seconds), options.seed),
             env=environment("http://127.0.0.1:18401"), capture_output=True, text=True, check=False,
         )  # fmt: skip
     finally:
