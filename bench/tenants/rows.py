@@ -37,7 +37,7 @@ ROWS: Final = (
     Row("D4", "streams", "700 streams that never end", reported="limit"),
     Row("D4", "sockets", "1,200 WebSockets that read nothing of a busy topic", reported="429 before the upgrade"),
     Row(
-        "D4", "watches", "12,000 watches of pages that never answer", reported="limit watches", moment=True, kept=48
+        "D4", "watches", "12,000 watches of pages that never answer", reported="limit watches", moment=True, kept=56
     ),
     Row("D5", "parked", "batches of one URL each, all at one host that hangs", kept=48),
     Row("D6", "hosts", "8,000 URLs that hang, at the same hosts"),
@@ -53,8 +53,8 @@ ROWS: Final = (
     Row("-", "downloads", "20 results of 1 MB from the cache again and again, over 8 connections, at full speed"),
     Row("-", "uploads", "documents of 15 MB over 8 connections, at full speed, which are refused", moment=True),
     Row("-", "bursts", "300 WebSockets, 300 requests, or 300 beginnings of TLS at the same moment, in turn"),
-    Row("-", "crowd", "400 WebSockets, each with a request of each kind, twice a second"),
-    Row("all", "mix", "three of these at a time, each for 3 s", moment=True),
-    Row("all", "shifts", "one of these attacks at a time, a different one each second", moment=True),
+    Row("-", "crowd", "400 WebSockets, each with a request of each kind, twice a second", kept=16),
+    Row("all", "mix", "three of these at a time, each for 3 s", moment=True, kept=80),
+    Row("all", "shifts", "one of these attacks at a time, a different one each second", moment=True, kept=56),
 )
 BY_NAME: Final = {row.name: row for row in ROWS}
