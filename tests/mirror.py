@@ -12,8 +12,6 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "edge/http/file_with_range": ("test_steps",),
     "edge/http/answers": ("test_negotiation", "test_topic_routes", "test_late_store"),
     "client/job_events": ("test_job",),
-    "commands/job/following": ("test_job_command",),
-    "commands/job/requests": ("test_job_command",),
     "core/jobs/answers": ("test_job_answers", "test_documents"),
     "core/jobs/store": ("test_job_store",),
     "core/jobs/entries": ("test_agenda",),

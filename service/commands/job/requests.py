@@ -2,7 +2,7 @@
 
 import os
 from argparse import Namespace
-from http.client import HTTPResponse
+from http.client import HTTPException, HTTPResponse
 from typing import Any, Final
 from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
@@ -53,7 +53,7 @@ def base_of(options: Namespace) -> str:
     base = str(options.url or os.environ.get("SLUICE_URL") or _URL)
     try:
         parts = urlsplit(base)
-        right = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         right = False
     if not (right and base.isascii() and base.isprintable()):
@@ -73,7 +73,7 @@ def refusal(error: HTTPError) -> str:
     try:
         problem = orjson.loads(error.read())
         return f"{problem['detail']} ({error.code})"
-    except (orjson.JSONDecodeError, KeyError, TypeError):
+    except (orjson.JSONDecodeError, KeyError, TypeError, OSError, HTTPException):
         return f"HTTP status {error.code}"
 
 
