@@ -1,8 +1,10 @@
 """Owners in the plan: pauses, charges, and whether there is more than one."""
 
 from collections import Counter
+from dataclasses import replace
 
-from service.core.fetching.batch import Batch
+from service.core.fetching.batch import Batch, BatchLimits
+from service.core.fetching.owners import Owners
 from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
 from tests.core.test_plan import Planned, batch_of, hosts
@@ -201,3 +203,48 @@ def test_places_that_are_handed_on_count_as_well() -> None:
     planned.add(wide("b", 1))
     assert handed > 200
     assert (planned.plan.owners.favour(A), planned.plan.owners.favour(Owner("b"))) == (1, 4)
+
+
+def held_back(owners: Owners, *, weight: float = 1.0) -> None:
+    """Have all five places used: three by one owner, one each by two that are held back."""
+    for name, count in ((Owner("x", weight), 1), (Owner("y"), 1), (Owner("z"), 3)):
+        state = owners.add(replace(batch_of(hosts(9), name=str(name)), owner=name))
+        for _ in range(count):
+            owners.acquire(state)
+        if count == 1:
+            owners.hold_back(state)
+
+
+def test_a_place_goes_past_an_owner_that_is_held_back_still() -> None:
+    owners = Owners(5, 5)
+    held_back(owners, weight=0.001)
+    owners.release(owners.states[Owner("z")])
+    assert [owners.pop_held_back(), owners.pop_held_back()] == [owners.states[Owner("y")], None]
+
+
+def test_an_owner_that_was_held_back_and_is_gone_takes_no_place() -> None:
+    owners = Owners(5, 5)
+    held_back(owners)
+    state = owners.states[Owner("x")]
+    owners.release(state)
+    owners.remove(owners.backlogs["x"].group)
+    owners.forget_unused(state)
+    assert [owners.pop_held_back(), owners.pop_held_back()] == [owners.states[Owner("y")], None]
+
+
+def test_an_owner_that_has_nothing_to_start_leaves_the_place_to_the_next() -> None:
+    planned = Planned(replace(BatchLimits(), active=12, active_per_host=99, active_per_client=12))
+    full = batch_of(hosts(20), name="x", owner="x", concurrency=9)
+    planned.add(full)
+    assert len(planned.start()) == 9
+    planned.add(batch_of(hosts(1), name="z", owner="z"))
+    [last] = planned.start()
+    planned.add(replace(batch_of(hosts(9), name="y"), owner=Owner("y", 0.2)))
+    assert len(planned.start()) == 1, "it has its share"
+    planned.plan.wake(full)
+    assert planned.start() == []
+    assert [*planned.plan.owners._held_back] == ["y", "x"]
+    planned.plan.owners._held_back.move_to_end(Owner("y"))
+    planned.plan.free(last)
+    planned.plan.landed(last)
+    assert [task.group.owner for task in planned.start()] == ["y"]

@@ -4,7 +4,7 @@ Owners that may have something to start stand in a ring and take turns, and thei
 owner with nothing to start leaves the ring until something changes: a turn costs the same however many wait.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -35,6 +35,8 @@ _EXPECTED: Final = 128
 """URLs that the others begin while a newcomer is expected that was there: many come again and again."""
 _FAVOUR: Final = 4
 """How many turns a newcomer has where others are none: what is soon over goes before what goes on for long."""
+
+_LOOKS: Final = 16
 
 
 @dataclass(slots=True, eq=False)
@@ -89,7 +91,7 @@ class Owners:
         self._expected = 0
         """URLs that those begin as if a newcomer were there."""
         self._calm = alone(bound, _EAGER)
-        self._held_back: dict[Owner, None] = {}
+        self._held_back: OrderedDict[Owner, None] = OrderedDict()
         self._paused: set[Owner] = set()
 
     def __repr__(self) -> str:
@@ -260,15 +262,21 @@ class Owners:
         owner.active += 1
         self.used += 1
 
-    def release(self, owner: OwnerState) -> OwnerState | None:
-        """Count a place out; return an owner that was held back and may have one now, if there is one."""
+    def release(self, owner: OwnerState) -> None:
+        """Count a place out."""
         owner.active -= 1
         self.used -= 1
-        if not self._held_back:
-            return None
-        name = next(iter(self._held_back))
-        del self._held_back[name]
-        return self.states.get(name)
+
+    def pop_held_back(self) -> OwnerState | None:
+        """Return an owner that was held back and may have a place now, if one of the next ``_LOOKS`` may."""
+        for _ in range(min(len(self._held_back), _LOOKS)):
+            name, _ = self._held_back.popitem(last=False)
+            owner = self.states.get(name)
+            if owner is not None and not self.used_up(owner):
+                return owner
+            if owner is not None:
+                self._held_back[name] = None
+        return None
 
     def forget_unused(self, owner: OwnerState) -> None:
         """Forget an owner that has nothing any more."""

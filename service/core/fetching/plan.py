@@ -85,10 +85,9 @@ class FetchPlan:
             self._go_on(owner)
 
     def next(self, now: float) -> Decision:
-        """Return what to do now.
+        """Return what to do now: a :class:`Turn` is answered by start, hold or refuse before the next call.
 
-        A :class:`Turn` is answered by :meth:`start`, :meth:`hold` or :meth:`refuse` before the next call. What
-        starts is followed by :meth:`free` and :meth:`landed`.
+        What starts is followed by :meth:`free` and :meth:`landed`.
         """
         if not self._rejected and (self._retries or self.parking.waiting or self._hosts.pauses):
             self._advance(now)
@@ -96,10 +95,11 @@ class FetchPlan:
             if self.active >= self.places or not self.owners.turns:
                 return self.wake_at()
             found = self.owners.next_turn()
-            if isinstance(found, FetchTask):
-                return self._begin(found)
             if found is not None:
-                return found
+                return self._begin(found) if isinstance(found, FetchTask) else found
+            if (other := self.owners.pop_held_back()) is not None:
+                self._go_on(other)
+                self._advance(now)
         return self._rejected.popleft()
 
     def start(self, turn: Turn, now: float) -> FetchTask | None:
@@ -198,9 +198,8 @@ class FetchPlan:
             self._reject(task, Failure("timeout", "timed out before its turn"))
         for pause in self._hosts.pop_shut():
             self.parking.shut(*pause)
-        opened, unfinished = self._hosts.pop_opened(now), self.parking.pop_unfinished(now)
-        reopened = self.parking.pop_reopened(self.owners.used_up, self._hosts.has_place, now)
-        for origin in chain(opened, unfinished, reopened):
+        opened = chain(self._hosts.pop_opened(now), self.parking.pop_unfinished(now))
+        for origin in chain(opened, self.parking.pop_reopened(self.owners.used_up, self._hosts.has_place, now)):
             try:
                 self._fill(origin, now)
             except Exception as error:
@@ -277,14 +276,14 @@ class FetchPlan:
     def _release(self, task: FetchTask) -> None:
         """Give back a URL's place at its host and in its owner's share."""
         owner = self.owners.states[task.group.owner]
-        held_back = self.owners.release(owner)
+        self.owners.release(owner)
         if task.place:
             self._hosts.end(task.place, owner.name)
             task.place = ""
         if owner.blocked or not owner.in_turn:
             self._go_on(owner)
-        if held_back is not None:
-            self._go_on(held_back)
+        if (other := self.owners.pop_held_back()) is not None:
+            self._go_on(other)
         if not owner.groups:
             self.owners.forget_unused(owner)
 
