@@ -10,6 +10,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 import uvloop
 
@@ -31,9 +32,23 @@ __all__ = ["serve"]
 
 _log = logging.getLogger("sluice")
 
+_NO_THREAD: Final = "can't start new thread"
+"""Python's words for a limit of processes or of address space that is reached."""
+
 
 def serve(settings: Settings, read_again: Callable[[], Settings]) -> int:
     """Serve until a signal ends it, and return the exit code."""
+    try:
+        return _serve(settings, read_again)
+    except RuntimeError as error:
+        if str(error) != _NO_THREAD:
+            raise
+        why = "no thread can be started: raise what bounds them (ulimit -u, ulimit -v, pids.max, TasksMax=)"
+        complain(settings.log_format, why)
+        return 1
+
+
+def _serve(settings: Settings, read_again: Callable[[], Settings]) -> int:
     share_heap()
     failures: Counter[str] = Counter()
     logs = Logs(

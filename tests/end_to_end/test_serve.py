@@ -27,6 +27,16 @@ async def test_a_port_in_use_is_one_line_and_exit_1() -> None:
     assert "--port" in err
 
 
+async def test_threads_that_cannot_be_started_are_one_line_and_exit_1() -> None:
+    """As with ``pids.max`` or ``ulimit -u``, which root of this machine has not."""
+    refuse = 'def start(_): raise RuntimeError("can\'t start new thread")\nthreading.Thread.start = start'
+    program = f"import threading\n{refuse}\nfrom service.__main__ import main\nraise SystemExit(main())"
+    code, out, err = await run(sys.executable, "-c", program, "serve", "--port", "0", "--log-format", "text")
+    assert (code, out) == (1, "")
+    assert err.startswith("sluice: no thread can be started: ")
+    assert err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
