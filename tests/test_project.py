@@ -265,11 +265,23 @@ def test_the_locks_are_of_the_extras_that_there_are() -> None:
     assert named["requirements"] < named["dev"]
 
 
-def test_what_runs_is_locked_at_the_versions_that_were_tested() -> None:
-    running, development = (
-        set(re.findall(r"^[a-z0-9][^\s=]*==\S+", (ROOT / name).read_text(), re.MULTILINE))
-        for name in ("requirements.lock", "requirements-dev.lock")
+def pins(lock: str) -> set[str]:
+    return set(re.findall(r"^[a-z0-9][^\s=]*==\S+", (ROOT / lock).read_text(), re.MULTILINE))
+
+
+def test_two_locks_that_are_installed_at_the_same_time_add_no_package_twice() -> None:
+    """As .ci/run does, into one environment."""
+    there = pins("requirements-dev.lock")
+    vision, spark = (
+        {pin.split("==")[0] for pin in pins(f"requirements-{name}.lock") - there} for name in ("vision", "spark")
     )
+    assert "numpy" in vision
+    assert "pyspark" in spark
+    assert not vision & spark
+
+
+def test_what_runs_is_locked_at_the_versions_that_were_tested() -> None:
+    running, development = pins("requirements.lock"), pins("requirements-dev.lock")
     assert running < development
     assert not {line.split("==")[0] for line in running} & {"mypy", "ruff", "pytest", "schemathesis", "atheris"}
 
