@@ -1,12 +1,16 @@
 """JSON reports of earlier runs, read again: what other commands rest on is looked at before it is used."""
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import orjson
 
+from service.runtime.bounded_files import read_bounded
+
 __all__ = ["read_report"]
+
+_LARGEST = 256 << 20
+"""Bytes of a report."""
 
 
 class _Latency(msgspec.Struct):
@@ -33,7 +37,7 @@ class _Report(msgspec.Struct):
 def read_report(path: str) -> dict[str, Any]:
     """Return the report of a file; raises ValueError for other files, with the place that is wrong."""
     try:
-        report: dict[str, Any] = orjson.loads(Path(path).read_bytes())
+        report: dict[str, Any] = orjson.loads(read_bounded(path, _LARGEST, pipes=True))
         msgspec.convert(report, _Report)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None

@@ -1,16 +1,18 @@
 """What runs take from files: users with their credentials, and the bodies of messages."""
 
 import csv
-from pathlib import Path
 from typing import Any
 
 import orjson
 
 from loadtest.headers import parse_headers
+from service.runtime.bounded_files import read_bounded
 
 __all__ = ["NOBODY", "User", "read_messages", "read_users"]
 
 _MOST = 1_000_000
+_LARGEST = 1 << 30
+"""Bytes of a file of users or of messages."""
 _HEADER = "header."
 User = dict[str, Any]
 """``path``, ``headers`` as pairs, ``token``, ``login``, ``topics`` and ``messages`` (JSON), each maybe empty."""
@@ -107,6 +109,6 @@ def _body(line: Any) -> str:
 
 def _read(option: str, path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        return read_bounded(path, _LARGEST, pipes=True).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{option}: {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None

@@ -4,7 +4,8 @@ import os
 import re
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
+
+from service.runtime.bounded_files import CREDENTIALS, read_bounded
 
 __all__ = ["TOKEN_VARIABLE", "Headers", "parse_headers", "settle_token"]
 
@@ -64,7 +65,7 @@ def settle_token(options: Namespace) -> None:
 
 def _from_file(path: str) -> str:
     try:
-        token = Path(path).read_text(encoding="utf-8").strip()
+        token = read_bounded(path, CREDENTIALS, pipes=True).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"--token-file: {path} cannot be read: {getattr(error, 'strerror', error)}") from None
     if not token:

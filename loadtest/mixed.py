@@ -3,7 +3,6 @@
 import asyncio
 import tomllib
 from argparse import ArgumentParser, Namespace, _ArgumentGroup
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -11,6 +10,7 @@ from loadtest.context import WorkerContext
 from loadtest.measures import LOAD, Measures, merged
 from loadtest.scenarios import SCENARIOS
 from loadtest.targets import unable
+from service.runtime.bounded_files import DOCUMENT, read_bounded
 
 __all__ = ["HELP", "add_options", "measures", "run", "validate"]
 
@@ -29,7 +29,7 @@ def validate(options: Namespace) -> list[str]:
     if not options.plan:
         return ["--plan: needed: a TOML file with a [[part]] for each scenario (docs/loadtest.md shows one)"]
     try:
-        document = tomllib.loads(Path(options.plan).read_text())
+        document = tomllib.loads(read_bounded(options.plan, DOCUMENT, pipes=True).decode())
     except (OSError, UnicodeDecodeError) as error:
         return [f"--plan: {options.plan} cannot be read: {error}"]
     except tomllib.TOMLDecodeError as error:

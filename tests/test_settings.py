@@ -1,6 +1,7 @@
 """Settings from options and environment: what wins, and one clear line for everything that is wrong."""
 
 import argparse
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,11 @@ def test_beyond_loopback_with_a_key_of_signed_tokens(tmp_path: Path) -> None:
         ([], {"SLUICE_JWT_SECRET": "secret-too-short"}, "SLUICE_JWT_SECRET: shorter than 32 bytes"),
         ([], {"SLUICE_JWT_SECRET": "\n".join([SECRET] * 9)}, "9 keys, and at most 8"),
         (["--jwt-secret-file", "/nowhere"], {}, "--jwt-secret-file: cannot be read"),
-        (["--jwt-key", "/nowhere", "--jwt-key", "/dev/null"], {}, "--jwt-key: /dev/null: is not a public key"),
+        (
+            ["--jwt-key", "/nowhere", "--jwt-key", "/dev/null"],
+            {},
+            "--jwt-key: /dev/null: cannot be read: it is not",
+        ),
         (["--jwt-leeway", "-1"], {}, "--jwt-leeway"),
         (["--jwt-raise", "0.5"], {}, "--jwt-raise"),
     ],
@@ -148,6 +153,20 @@ def test_a_key_that_cannot_be_used_is_named_and_not_shown(
     with pytest.raises(SettingsError, match=named) as wrong:
         read_settings(options(*arguments), environ)
     assert "secret-too-short" not in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    "option", ["token-file", "jwt-secret-file", "jwt-key", "webhook-secret-file", "pipelines", "tls"]
+)
+def test_files_without_an_end_are_refused(option: str, tmp_path: Path) -> None:
+    os.mkfifo(fifo := tmp_path / "fifo")
+    with open(huge := tmp_path / "huge", "wb") as file:
+        file.truncate(1 << 40)
+    for path, why in (("/dev/zero", "not a regular file"), (fifo, "not a regular file"), (huge, "has more than")):
+        names = ["--tls-cert", "--tls-key"] if option == "tls" else [f"--{option}"]
+        with pytest.raises(SettingsError, match=why) as wrong:
+            read_settings(options(*(word for name in names for word in (name, str(path)))), {})
+        assert [line.partition(":")[0] for line in str(wrong.value).split("\n")] == names
 
 
 def test_nothing_shows_a_secret() -> None:

@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from service.core.access.grants import ClientLimits, read_claims
@@ -76,11 +77,12 @@ def _key(options: argparse.Namespace, environ: Mapping[str, str]) -> "SigningKey
     """Return what to sign with; raise UnusableKey that names where it came from."""
     from service.edge.access import tokens
 
+    secrets_file = partial(tokens.secrets_file, pipes=True)
     for source, given, read in (
         ("--key", options.key, tokens.private_key),
-        ("--secret-file", options.secret_file, tokens.secrets_file),
+        ("--secret-file", options.secret_file, secrets_file),
         ("SLUICE_JWT_SECRET", environ.get("SLUICE_JWT_SECRET"), tokens.secrets),
-        ("SLUICE_JWT_SECRET_FILE", environ.get("SLUICE_JWT_SECRET_FILE"), tokens.secrets_file),
+        ("SLUICE_JWT_SECRET_FILE", environ.get("SLUICE_JWT_SECRET_FILE"), secrets_file),
     ):
         if given:
             try:

@@ -9,11 +9,11 @@ import socket
 import ssl
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from service.core.jobs.webhooks import read_secret
+from service.runtime.bounded_files import CREDENTIALS, DOCUMENT, read_bounded
 
 __all__ = ["is_loopback", "listening", "names", "networks", "tls", "tls_context", "webhook_secret"]
 
@@ -34,10 +34,11 @@ def tls(cert: str | None, key: str | None) -> list[str]:
     """Check the two files of a certificate."""
     if cert is None or key is None:
         return ["--tls-cert, --tls-key: only one of them is given: give both, or none"] if cert or key else []
-    wrong = [*_unreadable("--tls-cert", cert), *_unreadable("--tls-key", key)]
-    if wrong:
-        return wrong
-    if b"ENCRYPTED" in Path(key).read_bytes():
+    # OpenSSL reads files by itself, and without a bound.
+    (_, unreadable), (text, more) = _read("--tls-cert", cert, DOCUMENT), _read("--tls-key", key, CREDENTIALS)
+    if unreadable or more:
+        return [*unreadable, *more]
+    if b"ENCRYPTED" in text:
         return ["--tls-key: has a password: write it without one (openssl pkey), readable by the service alone"]
     try:
         tls_context(cert, key)
@@ -53,24 +54,24 @@ def _tls_advice(error: OSError) -> str:
     return f"cannot be used ({reason or error}): both have to be PEM, the certificate first in its chain"
 
 
-def _unreadable(option: str, path: str) -> list[str]:
+def _read(option: str, path: str, most: int) -> tuple[bytes, list[str]]:
+    """Return the bytes of a file, or a line that says why it cannot be read."""
     try:
-        with Path(path).open("rb"):
-            return []
+        return read_bounded(path, most), []
     except OSError as error:
-        return [f"{option}: {path} cannot be read ({error.strerror}): look at its name and permissions"]
+        return b"", [f"{option}: {path} cannot be read ({error.strerror}): look at its name and permissions"]
 
 
 def webhook_secret(path: str | None) -> list[str]:
     """Say what is wrong with the file of the secret that signs the calls of jobs."""
     if path is None:
         return []
-    unreadable = _unreadable("--webhook-secret-file", path)
-    if unreadable:
-        return unreadable
+    text, wrong = _read("--webhook-secret-file", path, CREDENTIALS)
+    if wrong:
+        return wrong
     try:
-        read_secret(Path(path).read_text())
-    except (ValueError, OSError) as error:
+        read_secret(text.decode())
+    except ValueError as error:
         return [f"--webhook-secret-file: {path}: {error}; make one: echo whsec_$(openssl rand -base64 32)"]
     return []
 

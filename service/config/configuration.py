@@ -3,7 +3,6 @@
 import argparse
 import os
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any, Final, get_args, get_origin
 
 import msgspec
@@ -14,6 +13,7 @@ from service.config.jwt_keys import jwt_keys
 from service.config.settings import Settings
 from service.ops.logs import printable
 from service.ops.process import memory_limit
+from service.runtime.bounded_files import CREDENTIALS, read_bounded
 from service.work.pipelines.declaration import read_pipelines
 
 __all__ = ["SettingsError", "add_options", "read_settings", "shown"]
@@ -144,7 +144,7 @@ def _read_token(settings: Settings) -> tuple[Settings, list[str]]:
     if settings.token is not None:
         return settings, ["--token, --token-file: both are given: take one of them out"]
     try:
-        token = Path(settings.token_file).read_text().strip()
+        token = read_bounded(settings.token_file, CREDENTIALS).decode().strip()
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         return settings, [f"--token-file: {settings.token_file} cannot be read ({reason})"]

@@ -20,6 +20,7 @@ from service.core.topics.topic import RingLimits
 from service.edge.websocket.endpoint import WebSocketLimits
 from service.jobs.figures import JobLimits
 from service.ops.process import descriptor_limit, memory_limit, socket_limit
+from service.runtime.bounded_files import CREDENTIALS, read_bounded
 from service.storage.options import DataOptions
 from service.work.options import StepOptions
 from service.work.pipelines.options import PipelineOptions
@@ -89,7 +90,7 @@ def webhook_secret(settings: Settings) -> bytes | None:
     return (
         None
         if settings.webhook_secret_file is None
-        else read_secret(Path(settings.webhook_secret_file).read_text())
+        else read_secret(read_bounded(settings.webhook_secret_file, CREDENTIALS).decode())
     )
 
 

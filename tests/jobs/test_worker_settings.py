@@ -31,6 +31,7 @@ def test_what_is_right_is_read(tmp_path: Path) -> None:
         ({"SLUICE_URL": "localhost:8080"}, "SLUICE_URL: localhost:8080 is not"),
         ({"SLUICE_URL": "http://"}, "SLUICE_URL: http:// is not"),
         ({"SLUICE_CA": "/nowhere"}, "SLUICE_CA: /nowhere"),
+        ({"SLUICE_CA": "/dev/zero"}, "SLUICE_CA: /dev/zero"),
         ({"SLUICE_CA": __file__}, "SLUICE_CA: "),
         ({"SLUICE_JOB_MEMORY": "much"}, "SLUICE_JOB_MEMORY: much"),
     ],

@@ -78,6 +78,12 @@ def test_messages_are_json_or_strings(tmp_path: Path) -> None:
         read_messages(str(tmp_path / "nowhere"))
 
 
+def test_a_file_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loadtest.files._LARGEST", 1000)
+    with pytest.raises(ValueError, match="--messages: /dev/zero cannot be read: it has more than 1,000 bytes"):
+        read_messages("/dev/zero")
+
+
 def test_stages_follow_each_other_from_nothing() -> None:
     schedule = parse_stages(["10s:100", "0s:50", "1m:50", "10:0"])
     assert [(one.first, one.last, one.seconds) for one in schedule.stages] == [

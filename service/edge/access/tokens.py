@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 
 from service.core.access.grants import ClientLimits, Grant, read_claims
 from service.core.errors import Unauthorized
+from service.runtime.bounded_files import CREDENTIALS, read_bounded
 
 __all__ = ["LONGEST", "MOST_KEYS", "SigningKey", "Tokens", "TokensStatistics", "UnusableKey", "private_key",
            "public_key", "secrets", "secrets_file", "sign"]  # fmt: skip
@@ -207,10 +208,10 @@ def secrets(text: str) -> list[SigningKey]:
     return keys
 
 
-def secrets_file(path: str) -> list[SigningKey]:
+def secrets_file(path: str, *, pipes: bool = False) -> list[SigningKey]:
     """Return the keys for HS256 of a file; raise UnusableKey."""
     try:
-        return secrets(_contents(path).decode())
+        return secrets(_contents(path, pipes=pipes).decode())
     except UnicodeDecodeError:
         raise UnusableKey("is not text") from None
 
@@ -230,7 +231,7 @@ def public_key(path: str) -> list[SigningKey]:
 def private_key(path: str) -> list[SigningKey]:
     """Return the key in a PEM file, to sign with; raise UnusableKey."""
     try:
-        key = load_pem_private_key(_contents(path), password=None)
+        key = load_pem_private_key(_contents(path, pipes=True), password=None)
     except TypeError:
         raise UnusableKey("is protected by a passphrase: `openssl pkey` takes it off") from None
     except (ValueError, UnsupportedAlgorithm):
@@ -238,10 +239,9 @@ def private_key(path: str) -> list[SigningKey]:
     return [SigningKey(_algorithm(key), key)]
 
 
-def _contents(path: str) -> bytes:
+def _contents(path: str, *, pipes: bool = False) -> bytes:
     try:
-        with Path(path).open("rb") as file:
-            return file.read(1 << 16)
+        return read_bounded(path, CREDENTIALS, pipes=pipes)
     except OSError as error:
         raise UnusableKey(f"cannot be read: {error.strerror}") from None
 

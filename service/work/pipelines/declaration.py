@@ -4,11 +4,11 @@ import inspect
 import re
 import tomllib
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
 
+from service.runtime.bounded_files import DOCUMENT, read_bounded
 from service.runtime.python_path import find_modules_here
 from service.work.pipelines.stage_calls import function_of
 
@@ -51,7 +51,7 @@ class PipelineList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_pipelines(path: str) -> tuple[list[PipelineDeclaration], list[str]]:
     """Return the pipelines of a file, and a line for everything that is wrong with them."""
     try:
-        read = msgspec.convert(tomllib.loads(Path(path).read_bytes().decode()), PipelineList)
+        read = msgspec.convert(tomllib.loads(read_bounded(path, DOCUMENT).decode()), PipelineList)
     except OSError as error:
         return [], [f"--pipelines: {path} cannot be read ({error.strerror}): look at its name and permissions"]
     except UnicodeDecodeError:
