@@ -112,6 +112,17 @@ def test_a_longer_pause_of_one_owner_is_not_forgotten_for_one_of_all() -> None:
     assert parking.pop_hopeless(HOST, 0.0) == [(mine, 60.0), (other, 9.0)]
 
 
+def test_pauses_of_one_owner_that_grow_longer_are_looked_through_once() -> None:
+    parking = Parking()
+    mine, other = parked(parking, owner="a", deadline=20.0), parked(parking, owner="b", deadline=20.0)
+    parking.shut(HOST, 10.0, other.group.owner)
+    for until in range(11, 1000):
+        parking.shut(HOST, float(until), mine.group.owner)
+    assert parking.hosts[HOST].unseen == [(mine, 999.0), (other, 10.0)]
+    parking.shut(HOST, 50.0, mine.group.owner)
+    assert parking.pop_hopeless(HOST, 0.0) == [(mine, 999.0)]
+
+
 def test_many_are_looked_through_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LOOKS", 2 * (module._REJECTED + 1))
     parking = Parking()

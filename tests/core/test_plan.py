@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -448,6 +449,26 @@ def test_urls_of_one_client_fail_where_its_host_is_left_alone_for_it_and_those_o
     planned.plan.landed(first)
     assert [task.group.id for task in planned.start()] == ["b"]
     assert [failure.kind for _, failure in planned.rejected] == ["unavailable"] * 2
+
+
+@pytest.mark.parametrize(("asked_for_less", "started"), [("aaa", ["b"]), ("aaaba", [])])
+def test_urls_that_have_no_time_for_several_pauses_of_their_host_fail_once(
+    asked_for_less: str, started: list[str]
+) -> None:
+    planned = Planned()
+    planned.hosts = HostLimiter(1, chance=lambda: 1.0, shared=True)
+    planned.plan = FetchPlan(LIMITS, Policy(), planned.hosts)
+    planned.add(batch_of(hosts(3), name="a", owner="a", timeout=3.0))
+    [first] = planned.start()
+    planned.add(batch_of(hosts(1), name="b", owner="b", timeout=3.0))
+    assert planned.start() == []
+    for number, name in enumerate(asked_for_less):
+        at = number / 10
+        planned.hosts.record("http://h0.example:80", "slow", at, at, 9.0, f"/{number}", Owner(name))
+    planned.plan.free(first)
+    planned.plan.landed(first)
+    assert [task.group.id for task in planned.start(0.5)] == started
+    assert [failure.kind for _, failure in planned.rejected] == ["unavailable"] * (3 - len(started))
 
 
 def test_a_client_that_was_passed_over_hands_on_no_place() -> None:

@@ -117,20 +117,19 @@ class Parking:
     def shut(self, origin: str, until: float, owner: Owner | None = None) -> None:
         """Have those that wait at a host looked through: it is left alone until then, for one owner or for all.
 
-        For all, each pause counts once.
+        For all, each pause counts once; a longer one takes the place of those before it.
         """
         host = self.hosts.get(origin)
         if host is None or (owner is None and host.shut_until >= until):
             return
         if owner is None:
             host.shut_until = until
-            longer = [one for one in host.unseen if one[1] > until]
-            host.unseen = [(task, until) for tasks in host.owners.values() for task in tasks]
+            paused = [(task, until) for tasks in host.owners.values() for task in tasks]
+            others = [one for one in host.unseen if one[1] > until]
         else:
-            longer = host.unseen
-            host.unseen = [(task, until) for task in host.owners.get(owner, ())]
-        host.unseen.reverse()
-        host.unseen += longer
+            paused = [(task, until) for task in host.owners.get(owner, ())]
+            others = [one for one in host.unseen if one[1] > until or one[0].group.owner != owner]
+        host.unseen = paused[::-1] + others
 
     def pop_hopeless(self, origin: str, now: float) -> list[tuple[FetchTask, float]]:
         """Return whose deadline comes before the end of a pause of their host, and when that ends.
@@ -142,16 +141,17 @@ class Parking:
             return []
         if now >= self._looks_again:
             self._looks, self._looks_again = _LOOKS, now + _PAUSE
-        hopeless = []
+        # A dict: one may wait for the end of a pause of its owner, and of one for all.
+        hopeless: dict[FetchTask, float] = {}
         while host.unseen and self._looks > 0:
             task, until = host.unseen.pop()
             self._looks -= 1
             if task.waiting and not task.place and task.deadline < until:
                 self._looks -= _REJECTED
-                hopeless.append((task, until))
+                hopeless.setdefault(task, until)
         if host.unseen:
             self._unfinished[origin] = None
-        return hopeless
+        return [*hopeless.items()]
 
     def pop_unfinished(self, now: float) -> Collection[str]:
         """Return the hosts whose URLs are to be looked through further now."""
