@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from cachetools import TLRUCache
 
-from service.core.fetching.outcome import Failure, Fetched
+from service.core.fetching.outcome import NO_MEMORY, Failure, Fetched
 from service.core.fetching.robots import ALL, NONE, Rules, parse_robots
 from service.core.fetching.target import Target
 from service.core.owner import Owner
@@ -35,13 +35,13 @@ class Robots:
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
         self._loop = asyncio.get_running_loop()
-        self._known: TLRUCache[str, tuple[float, Rules]] = TLRUCache(
+        self._known: TLRUCache[tuple[str, Owner | None], tuple[float, Rules]] = TLRUCache(
             _MEMORY,
             ttu=lambda _, known, now: now + known[0],
             timer=self._loop.time,
             getsizeof=lambda known: max(known[1].size, _MEMORY // _ORIGINS),
         )
-        """How long the rules of an origin hold, in seconds, and the rules."""
+        """How long the rules of an origin hold, in seconds, and the rules: for all owners, or for one."""
         self._asking: dict[tuple[str, Owner], asyncio.Task[Rules]] = {}
 
     def __repr__(self) -> str:
@@ -52,9 +52,9 @@ class Robots:
 
         Each owner asks by itself: otherwise one would wait for look-ups and connections of another.
         """
-        known = self._known.get(target.origin)
+        key = target.origin, owner
+        known = self._known.get((target.origin, None)) or self._known.get(key)
         if known is None:
-            key = target.origin, owner
             asking = self._asking.get(key)
             if asking is None:
                 asking = self._asking[key] = self._loop.create_task(
@@ -75,19 +75,28 @@ class Robots:
         attempt = FetchAttempt(target.at("/robots.txt"), "GET", {}, None, 10.0, _SIZE, 5, robots=False)
         # Not over a connection of its owner, who could have got another answer into it: the rules hold for all.
         attempt.owner = Owner(f"robots.txt for {owner}", owner.weight)
+        apart = False
+
+        def keep_apart() -> None:
+            nonlocal apart
+            apart = True
+
+        attempt.kept_apart = keep_apart
         outcome = await self._fetch(attempt, task)
-        age = _AGE
+        age, holds_for = _AGE, None
         if isinstance(outcome, Failure):
             # What cannot be read forbids everything for the time being (section 2.3.1.4); what redirects
             # without an end is as if it were not there (section 2.3.1.2).
             rules, age = (ALL, _AGE) if outcome.kind == "redirects" else (NONE, _UNREACHED_AGE)
+            # Too many look-ups of one owner, or our lack of memory, say nothing of the host.
+            holds_for = owner if apart or outcome is NO_MEMORY else None
         elif outcome.status >= 500:
             rules, age = NONE, _UNREACHED_AGE
         elif outcome.status >= 400:
             rules = ALL
         else:
             rules = await asyncio.to_thread(_read, outcome.body, outcome.truncated)
-        self._known[target.origin] = (age, rules)
+        self._known[target.origin, holds_for] = (age, rules)
         return rules
 
     async def close(self) -> None:

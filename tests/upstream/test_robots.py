@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from service.core.fetching.outcome import Failure
+from service.core.fetching.outcome import NO_MEMORY, Failure, Fetched
 from service.core.owner import SERVICE, Owner
 from service.upstream.attempts import FetchAttempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
+from service.upstream.robots import Robots
 from tests.upstream.servers import policy_for, target_of
 
 
@@ -150,3 +151,33 @@ async def test_one_client_does_not_wait_for_what_another_has_asked_and_shares_no
         assert len(there.writers) == 3, "robots.txt is asked for on a connection that carries nothing else"
         first.cancel()
         await asyncio.wait([first])
+
+
+@pytest.mark.parametrize(
+    ("failure", "apart", "others"),
+    [
+        (Failure("dns", "the name waited 5 s for other look-ups of the same client"), True, True),
+        (NO_MEMORY, False, True),
+        (Failure("connect", "no connection"), False, False),
+    ],
+)
+async def test_what_only_one_client_cannot_read_forbids_nothing_to_others(
+    failure: Failure, apart: bool, others: bool
+) -> None:
+    target = target_of("http://h.example/a", policy_for(80))
+    asked: list[str] = []
+
+    async def fetch(attempt: FetchAttempt, _: "asyncio.Task[Any]") -> Fetched | Failure:
+        asked.append(attempt.owner.removeprefix("robots.txt for "))
+        if asked[-1] == "b":
+            return Fetched(404, attempt.target, {}, b"", False)
+        if apart:
+            attempt.kept_apart()
+        return failure
+
+    robots = Robots(fetch)
+    for _ in range(2):
+        assert not await robots.allows(target, Owner("a"))
+    assert await robots.allows(target, Owner("b")) == others
+    assert asked == ["a", "b"][: 1 + others], "what could not be read is not asked for again at once"
+    assert await robots.allows(target, Owner("a")) == others
