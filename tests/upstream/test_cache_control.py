@@ -19,7 +19,9 @@ DATE = {"date": "Sun, 06 Nov 1994 08:49:37 GMT"}
         ("max-age = 60", 0), ("max-age =60", 0), ("max-age= 60", 0), ("max-age=60, max-age=x", 0), ("max-age=x, max-age=60", 0),
         ("s-maxage=5, max-age=60", 5), ("max-age=60, s-maxage=500", 500), ("s-maxage=x, max-age=60", 0),
         ("s-maxage=60, s-maxage=5", 5), ("max-age=99999999999999", 2**31), ("max-age=60;s-maxage=5", 0),
-        ("public", None), ("stale-if-error=60", None), ("x-max-age=60", None),
+        ("public", None), ("stale-if-error=60", None), ("x-max-age=60", None), ("public, x=\"; max-age=0\"", None),
+        ("public; max-age=60", 0), ("public max-age=0, max-age=60", 0), ("x; s-maxage=0, max-age=60", 0),
+        ("max-age: 60", 0), ("max-age 60", 0), ("x=\"y\"; s-maxage=0, max-age=60", 0), ("max-age=60 s-maxage=60", 0),
     ],
 )  # fmt: skip
 def test_how_long_an_answer_is_fresh(text: str, seconds: float | None) -> None:
@@ -36,6 +38,7 @@ def test_how_long_an_answer_is_fresh(text: str, seconds: float | None) -> None:
         ({"expires": "Sun, 06 Nov 1994 08:50:37 GMT"}, 60),
         ({"expires": "Sun, 06 Nov 1994 08:50:37 GMT", "cache-control": "max-age=5", **DATE}, 5),
         ({"expires": "Sun, 06 Nov 1994 08:50:37 GMT", "cache-control": "max-age=x", **DATE}, 0),
+        ({"expires": "Sun, 06 Nov 1994 08:50:37 GMT", "cache-control": "public; max-age=0", **DATE}, 0),
         ({"expires": "Sat, 05 Nov 1994 08:50:37 GMT", **DATE}, 0),
         ({"expires": "0"}, 0), ({"expires": ""}, 0), ({"expires": "-1"}, 0), ({"expires": "Sun, 06 Nov 2094 08:50:37 EST"}, 0),
         ({"expires": "Sun, 06 Nov 2094 08:50:37 GMT, Sun, 06 Nov 2094 08:50:37 GMT", **DATE}, 0),

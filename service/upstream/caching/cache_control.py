@@ -17,7 +17,8 @@ __all__ = ["CacheControl", "cache_control", "lifetime_of"]
 
 LONGEST: Final = 1024
 """Characters that are read; nobody has more to say, and what has more is not stored."""
-_DIRECTIVE: Final = re.compile(r"""(?:[^,"]|"(?:[^"\\]|\\.)*")+""")
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_DIRECTIVE: Final = re.compile(rf'(?:[^,"]|{_QUOTED.pattern})+')
 _SECONDS: Final = frozenset({"max-age", "s-maxage", "stale-if-error"})
 _WORD: Final = re.compile(r"[a-z0-9_-]+")
 _FORBIDS: Final = frozenset({"no-store", "no-cache", "private", "proxy-revalidate"})
@@ -75,7 +76,8 @@ def lifetime_of(headers: Mapping[str, str], received: float) -> float | None:
 def _read(text: str) -> CacheControl:
     # Upstreams also put semicolons or nothing between them, and one with names of headers as its value means those
     # headers alone: a word that forbids counts wherever it is.
-    words = {*_WORD.findall(text.lower())}
+    text = text.lower()
+    words = {*_WORD.findall(text)}
     flags = words & _FORBIDS | ({"proxy-revalidate"} if "must-revalidate" in words else set())
     seconds: dict[str, float] = {}
     if _DIRECTIVE.sub("", text).strip(","):
@@ -83,12 +85,12 @@ def _read(text: str) -> CacheControl:
         return CacheControl(_NEVER)
     for part in _DIRECTIVE.findall(text):
         name, equals, value = part.strip(" \t").partition("=")
-        lower = name.strip().lower()
-        if lower in _SECONDS:
-            given = delay_of(value) if name == name.rstrip() else None
-            seconds[lower] = min(given or 0.0, seconds.get(lower, given or 0.0))
-        elif lower in _ALLOWS and not equals:
-            flags.add(lower)
+        for said in _SECONDS.intersection(_WORD.findall(_QUOTED.sub("", part))):
+            # One that follows something else in the same part, as behind a semicolon, allows nothing either.
+            given = (delay_of(value) if name == said else None) or 0.0
+            seconds[said] = min(given, seconds.get(said, given))
+        if name.strip() in _ALLOWS and not equals:
+            flags.add(name.strip())
     return CacheControl(
         frozenset(flags), seconds.get("max-age"), seconds.get("s-maxage"), seconds.get("stale-if-error", 0.0),
         "must-understand" in words,
