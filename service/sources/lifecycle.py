@@ -106,6 +106,9 @@ class Lifecycle:
             if not isinstance(outcome, Exception):
                 batch.keep = Keep.DETACHED
                 then(batch)
+            elif batch.accepted is stored:
+                # Who asks for the batch next is not refused for that: it goes on as it was.
+                batch.accepted = None
 
         stored = self._store.change(batch, Keep.DETACHED, cancelled=batch.cancelled)
         batch.accepted = stored

@@ -135,6 +135,19 @@ async def test_its_places_are_held_until_its_last_url_has_ended(walk: Walk, way:
     assert (walk.batches.lifecycle.queued.held(Owner("o")) > 0) == held
 
 
+async def test_a_change_that_is_not_stored_is_refused_to_those_alone_who_asked_for_it(walk: Walk) -> None:
+    await walk.happen("accepted")
+    detached: list[Batch] = []
+    walk.batches.lifecycle.detach(walk.batch, detached.append)
+    first = walk.batch.accepted
+    walk.batches.lifecycle.detach(walk.batch, detached.append)
+    second = walk.batch.accepted
+    walk.refuse()
+    assert "StorageFailed" in repr(first)
+    assert "StorageFailed" in repr(second)
+    assert (walk.batch.accepted, walk.batch.keep, detached) == (None, Keep.LINGER, [])
+
+
 async def test_one_that_nobody_reads_is_abandoned_after_the_linger(walk: Walk) -> None:
     await walk.happen("accepted")
     await asyncio.sleep(LIMITS.linger - 1)
