@@ -1,7 +1,7 @@
 """What waits for places that not every owner may have: the next place goes to the first owner that may have it.
 
-That owner comes after all others then. Where every owner may have the next turn, and turns have costs, it is
-``fair_queue.py``.
+That owner comes after all others then. Where every owner may have the next turn, and turns have costs, it is the
+``FairQueue`` of ``rotation.py``.
 """
 
 from collections import OrderedDict, deque
