@@ -2,8 +2,10 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
+from service.core.owner import Owner
 from service.edge.websocket.heartbeat import _PINGED, PingTimer
 
 
@@ -83,3 +85,38 @@ async def test_one_that_has_left_is_not_pinged_and_leaving_twice_is_harmless() -
 async def test_without_connections_nothing_runs() -> None:
     PingTimer(2.0).close()
     assert len(asyncio.all_tasks()) == 1
+
+
+class Backlog:
+    """Turns of a loop that is behind: what is called waits until the test carries it out."""
+
+    def __init__(self) -> None:
+        self.actions: list[Callable[[], object]] = []
+
+    @property
+    def waiting(self) -> int:
+        return len(self.actions)
+
+    def call(self, owner: Owner, action: Callable[[], object]) -> None:
+        self.actions.append(action)
+
+    def carry_out(self) -> None:
+        while self.actions:
+            self.actions.pop(0)()
+
+
+async def test_one_that_was_pinged_late_has_as_long_to_answer_as_the_others() -> None:
+    heartbeat, peer = PingTimer(10.0), Peer()
+    turns: Any = Backlog()
+    heartbeat._turns = turns
+    some: Any = peer
+    heartbeat.add(some)
+    await asyncio.sleep(5.9)
+    assert turns.waiting == 1
+    turns.carry_out()
+    peer.silent = True
+    await asyncio.sleep(4.0)
+    assert peer.cut_at is None
+    await asyncio.sleep(2.0)
+    heartbeat.close()
+    assert peer.cut_at is not None

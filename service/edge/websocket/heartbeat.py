@@ -52,6 +52,9 @@ class PingTimer:
             self._slots[slot].discard(connection)
 
     def _beat(self) -> float | None:
+        if self._turns.waiting:
+            # The loop is behind: who is pinged only now would have less than half a heartbeat to answer.
+            return self._pause
         count = len(self._slots)
         for connection in tuple(self._slots[(self._next - count // 2) % count]):
             contain(_FAILED, self._end_silent, connection)
