@@ -131,7 +131,10 @@ class _Protocol(RequestHandler):
         asyncio.get_running_loop().call_later(_UNREAD, self._close_idle)
 
     def _close_idle(self) -> None:
-        if not self.unread:
+        if self.unread:
+            # Until it has been read: aiohttp sets a new timer only once this one is over.
+            self._process_keepalive()
+        else:
             super()._process_keepalive()
 
     def resume_reading(self, *how: Any, **options: Any) -> None:
