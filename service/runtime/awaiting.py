@@ -1,15 +1,19 @@
 """Waiting in a task: for an answer of the core, and for a socket."""
 
 import asyncio
+import errno
 import os
 import socket
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from service.core.pending import Pending
 
 __all__ = ["connect", "outcome_of", "readable"]
 
 T = TypeVar("T")
+
+_UNDER_WAY: Final = (errno.EINPROGRESS, errno.EINTR)
+"""What connecting answers where it goes on; EAGAIN says that it was not begun, and nothing when to try again."""
 
 
 async def outcome_of(answer: T | Pending[T]) -> T:
@@ -36,9 +40,8 @@ async def connect(connection: socket.socket, address: tuple[str, int] | tuple[st
     uvloop's ``sock_connect`` has a thread look the address up first. Where the first thread cannot be started
     (a limit of processes or of address space), libuv aborts the whole process.
     """
-    try:
-        connection.connect(address)
-    except (BlockingIOError, InterruptedError):
+    error = connection.connect_ex(address)
+    if error in _UNDER_WAY:
         loop = asyncio.get_running_loop()
         came = loop.create_future()
         loop.add_writer(connection, _note, came)
@@ -46,8 +49,9 @@ async def connect(connection: socket.socket, address: tuple[str, int] | tuple[st
             await came
         finally:
             loop.remove_writer(connection)
-        if error := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise OSError(error, os.strerror(error)) from None
+        error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
 
 
 async def readable(connection: socket.socket | int) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -64,5 +65,24 @@ def test_one_that_is_given_up_leaves_nothing_behind(run: Any) -> None:
                 async with asyncio.timeout(0.02):
                     await connect(client, listener.getsockname())
             assert not asyncio.get_running_loop().remove_writer(client)
+
+    run(main())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_one_that_was_not_begun_raises_too(run: Any, tmp_path: Path) -> None:
+    """A Unix socket does not wait for room in the queue, though it counts as writable."""
+
+    async def main() -> None:
+        path: Any = str(tmp_path / "socket")
+        with socket.socket(socket.AF_UNIX) as listener, ExitStack() as stack:
+            listener.bind(path)
+            listener.listen(0)
+            first, second = (stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(2))
+            for client in (first, second):
+                client.setblocking(False)
+            await connect(first, path)
+            with pytest.raises(BlockingIOError):
+                await connect(second, path)
 
     run(main())
