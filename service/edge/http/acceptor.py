@@ -151,9 +151,8 @@ class Acceptor:
         """Refuse what does not begin a TLS handshake; raises ConnectionError."""
         first = connection.recv(FIRST_BYTES, socket.MSG_PEEK)
         if first.startswith(NOT_TLS):
-            connection.recv(
-                _REQUEST
-            )  # what is not read would have the kernel reset the connection, and the answer with it
+            # What is not read would have the kernel reset the connection, and the answer with it.
+            connection.recv(_REQUEST)
             connection.send(self._server.others.refusal(first, address))
             raise ConnectionAbortedError("the peer does not speak TLS")
 

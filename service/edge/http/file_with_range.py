@@ -26,7 +26,9 @@ class FileWithRange(web.FileResponse):
         if hdrs.RANGE in request.headers:
             headers = CIMultiDict(request.headers)
             taken = _range_of(headers.popall(hdrs.RANGE))
-            request = request.clone(headers={**headers, hdrs.RANGE: taken} if taken else headers)
+            if taken is not None:
+                headers[hdrs.RANGE] = taken
+            request = request.clone(headers=headers)
         return await super().prepare(request)
 
 
