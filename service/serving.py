@@ -10,7 +10,6 @@ import signal
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Final
 
 import uvloop
 
@@ -24,6 +23,7 @@ from service.ops.logs import Logs, complain, style_of
 from service.ops.process import share_heap
 from service.ops.sd_notify import Notifier
 from service.ops.standard_streams import greet
+from service.runtime.threads import NO_THREAD
 from service.storage.errors import StorageUnusable
 from service.work.opening import StepsUnusable
 from service.work.pipelines.opening import PipelinesUnusable
@@ -32,16 +32,13 @@ __all__ = ["serve"]
 
 _log = logging.getLogger("sluice")
 
-_NO_THREAD: Final = "can't start new thread"
-"""Python's words for a limit of processes or of address space that is reached."""
-
 
 def serve(settings: Settings, read_again: Callable[[], Settings]) -> int:
     """Serve until a signal ends it, and return the exit code."""
     try:
         return _serve(settings, read_again)
     except RuntimeError as error:
-        if str(error) != _NO_THREAD:
+        if str(error) != NO_THREAD:
             raise
         why = "no thread can be started: raise what bounds them (ulimit -u, ulimit -v, pids.max, TasksMax=)"
         complain(settings.log_format, why)

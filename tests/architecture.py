@@ -88,6 +88,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "service.serving": (
         "service.__version__",
+        "service.runtime",
         "service.jobs",
         "service.storage",
         "service.work",

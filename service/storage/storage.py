@@ -100,6 +100,7 @@ class Storage:
                 found, batches = await recover_logs(scan, wall, new_epoch)
                 jobs = await recover_jobs(scan, new_epoch)
             await scan.finish()
+            writer = Writer(database)
             recovered.damaged = scan.damage.count + database.damage.count
             recovered.seconds = round(loop.time() - began, 3)
         except BaseException as error:
@@ -122,7 +123,6 @@ class Storage:
             _log.error("the data directory was damaged", extra=counts)
         else:
             _log.info("read the data directory", extra=counts)
-        writer = Writer(database)
         store = DiskStore(writer, topics, keys, wall, new_epoch=new_epoch, key_age=options.key_age)
         watching = WatchRows(writer, watches)
         orphans = list(found.orphans.values())

@@ -24,7 +24,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, TypeVar
 
@@ -32,6 +31,7 @@ from service.core.containment import Containment
 from service.core.errors import InternalError, StorageFailed
 from service.core.histogram import Histogram
 from service.core.pending import Pending
+from service.runtime.threads import started_thread
 from service.storage.database import Database, RowChanges
 from service.storage.errors import CommitFailed
 from service.storage.reads import Reads
@@ -81,7 +81,7 @@ class Writer:
         """Seconds that commits took."""
         self._database = database
         self._loop = asyncio.get_running_loop()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="storage")
+        self._thread = started_thread("storage")
         self.contain = Containment(self._loop.call_soon)
         self._reads = Reads(self._thread, self.contain)
         self._waiting: deque[Write] = deque()

@@ -20,7 +20,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,6 +29,7 @@ from service.core.errors import StorageFailed, TooLarge
 from service.core.occurrences import Occurrences
 from service.core.owner import SERVICE, Owner
 from service.core.pool import Pool, PoolStatistics
+from service.runtime.threads import started_thread
 from service.work.blob_files import Blob, BlobFiles
 
 __all__ = ["Blobs", "BlobsStatistics"]
@@ -69,7 +70,7 @@ class Blobs:
             self._keep(blob)
         self._noted: dict[str, float] = {}
         """When the use of a blob was noted on disk."""
-        self._notes = ThreadPoolExecutor(1, thread_name_prefix="blobs")
+        self._notes = started_thread("blobs")
         self._writing: dict[str, Future[Blob]] = {}
         self._closed = False
         self._saved = 0

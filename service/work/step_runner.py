@@ -18,6 +18,7 @@ from service.core.fetching.outcome import Failure, FailureKind
 from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool, PoolStatistics, share_used
 from service.runtime.giving_way import GivingWay
+from service.runtime.threads import ThreadUnavailable, call_in_thread
 from service.runtime.turns import Turns
 from service.upstream.content.media_types import media_type
 from service.work.blob_files import DEFAULT_TYPE
@@ -183,11 +184,10 @@ class StepRunner:
         """Call a function in a thread, when it is the owner's turn; say how long it took."""
         async with self._turns.turn(owner):
             await self.gives_way.wait()
-            loop = asyncio.get_running_loop()
             try:
                 async with asyncio.timeout(self._step_time) as limit:
                     # A thread cannot be ended; one that hangs keeps its place, and what waits for it times out too.
-                    return await loop.run_in_executor(self._threads, _timed, function, *arguments)
+                    return await call_in_thread(self._threads, _timed, function, *arguments)
             except TimeoutError:
                 if not limit.expired():
                     raise
@@ -254,7 +254,7 @@ def _timed(function: Callable[..., _Done], *arguments: object) -> _Done:
 
 def _detail(name: str, body: Body, error: Exception) -> str:
     """Return what a client may know of an error; a bug in a step is logged, and its text does not leave."""
-    if isinstance(error, StepFailed | StepTimeout | WorkerGone):
+    if isinstance(error, StepFailed | StepTimeout | ThreadUnavailable | WorkerGone):
         return str(error)
     if isinstance(error, SluiceError):
         return error.detail

@@ -91,6 +91,21 @@ async def test_what_comes_during_a_commit_is_the_next_group(database: Gated) -> 
     await writer.close()
 
 
+async def test_commits_need_no_thread_that_is_started_later(
+    database: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    writer, ended = Writer(database), list[object]()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    database.gate.set()
+    writer.add(Appended(b"1", ended))
+    await until(ended, 1)
+    assert ended == [b"1"]
+    await writer.close()
+
+
 async def test_close_commits_what_waits(database: Gated, tmp_path: Path) -> None:
     writer, ended = Writer(database), list[object]()
     for n in range(2500):

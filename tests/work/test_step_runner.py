@@ -125,6 +125,22 @@ async def test_a_thread_that_takes_too_long_fails_its_own_body(register: Any) ->
             go_on.set()
 
 
+async def test_where_no_thread_can_be_started_a_step_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with runner() as steps:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", no_thread)
+            outcome = await run(steps, [{"step": "digest"}], b"")
+        assert (await run(steps, [{"step": "digest"}], b"")).failed is None
+    why = "a thread cannot be started: the machine's limit is reached"
+    assert (outcome.failed, outcome.detail, caplog.records) == ("digest", why, [])
+
+
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 async def test_threads_that_hang_keep_their_places_so_that_the_others_wait_and_do_not_pile_up(
     register: Any,
 ) -> None:

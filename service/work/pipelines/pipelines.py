@@ -8,6 +8,7 @@ from typing import Any
 
 from service.core.errors import NotFound
 from service.core.owner import Owner
+from service.runtime.threads import ThreadUnavailable
 from service.work.pipelines.declaration import PipelineDeclaration, StageDeclaration
 from service.work.pipelines.figures import PipelineFigures, StageFigures, StageStatistics
 from service.work.pipelines.frames import FrameMemory, MemoryReservation
@@ -183,7 +184,7 @@ class PipelineRun:
 
 def _detail(pipeline: str, stage: str, error: Exception) -> str:
     """Return what a client may know of an error; a bug in a stage is logged, and its text does not leave."""
-    if isinstance(error, ItemFailed | StepTimeout | WorkerGone):
+    if isinstance(error, ItemFailed | StepTimeout | ThreadUnavailable | WorkerGone):
         return str(error)
     _log.error("a stage raised", exc_info=error, extra={"pipeline": pipeline, "stage": stage})
     return "internal error in the stage; the service's log says more"

@@ -11,6 +11,7 @@ import msgspec
 import orjson
 
 from service.core.owner import Owner
+from service.runtime.threads import call_in_thread
 from service.runtime.turns import Turns
 from service.work.errands import Errand
 from service.work.guarded import ended_by, guarded
@@ -92,7 +93,7 @@ class InThread:
         """Call it in a thread, when it is the owner's turn."""
         argument = _readable(value)
         async with self._turns.turn(owner):
-            call = asyncio.get_running_loop().run_in_executor(self._threads, guarded, self._function, argument)
+            call = call_in_thread(self._threads, guarded, self._function, argument)
             # A thread cannot be ended; one that hangs keeps its place, and what waits for it times out too.
             done, _ = await asyncio.wait([call], timeout=self._time)
             if not done:

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from service.core.owner import Owner
+from service.runtime.threads import ThreadUnavailable
 from service.work.pipelines.item import ItemFailed, Output
 from service.work.pipelines.places import InProcess, InThread, OnLoop, Pickled, StageExecutor
 from service.work.pipelines.stage_calls import function_of
@@ -165,6 +167,20 @@ async def test_what_would_end_the_loop_or_hang_a_future_is_an_error_of_the_item(
                 await place.call(b"a", ME)
     finally:
         place.close()
+
+
+async def test_where_no_thread_can_be_started_an_item_fails_and_the_next_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with in_thread("facts", 30) as place:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(ThreadUnavailable, match="a thread cannot be started"):
+                await place.call(b"abc", ME)
+        assert await place.call(b"abc", ME) == Output(b"ABC", {"faces": 3})
 
 
 @pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt, StopIteration, Quit])

@@ -1,0 +1,38 @@
+"""Threads for what would block the loop, where a limit of processes or of address space may forbid new ones."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+__all__ = ["NO_THREAD", "ThreadUnavailable", "call_in_thread", "started_thread"]
+
+T = TypeVar("T")
+NO_THREAD: Final = "can't start new thread"
+"""Python's words for a limit that is reached."""
+
+
+class ThreadUnavailable(Exception):
+    """No thread can be started now; the text is one line."""
+
+
+def call_in_thread(
+    threads: ThreadPoolExecutor, function: Callable[..., T], *arguments: object
+) -> asyncio.Future[T]:
+    """Have a thread call a function; raises ThreadUnavailable.
+
+    The call is in the queue then: a thread that is busy now may still make it, and nobody gets its result.
+    """
+    try:
+        return asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
+    except RuntimeError as error:
+        if str(error) != NO_THREAD:
+            raise
+        raise ThreadUnavailable("a thread cannot be started: the machine's limit is reached") from error
+
+
+def started_thread(name: str) -> ThreadPoolExecutor:
+    """Return one thread, which runs already: for what has to go on where none can be started later."""
+    thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+    thread.submit(int)
+    return thread
