@@ -211,7 +211,10 @@ class Slots:
             self._end(slot)
         left, self._left = self._left, []
         for starting in left:
-            starting.add_done_callback(self._end_started)
+            if starting.done():  # not in a later turn of the loop: close() waits for what ends now
+                self._end_started(starting)
+            else:
+                starting.add_done_callback(self._end_started)
 
     def _end(self, slot: SlotProcess) -> None:
         self._generations.pop(slot, None)

@@ -10,6 +10,9 @@ __all__ = ["running_timeout"]
 _LATE: Final = 1.0
 """Seconds by which a timer is late where the process did not run, or its loop was blocked."""
 
+_LOOK: Final = 5.0
+"""Seconds between two looks, and what a pause may cost at most."""
+
 
 @asynccontextmanager
 async def running_timeout(seconds: float) -> AsyncIterator[asyncio.Timeout]:
@@ -19,21 +22,23 @@ async def running_timeout(seconds: float) -> AsyncIterator[asyncio.Timeout]:
     meanwhile, or was frozen too, would be given up as too slow.
     """
     loop = asyncio.get_running_loop()
-    due = loop.time() + seconds
-    timer: asyncio.TimerHandle
+    timer: asyncio.TimerHandle | None = None
     async with asyncio.timeout(None) as limit:
 
-        def ring(due: float) -> None:
+        def ring(due: float, left: float) -> None:
             nonlocal timer
             now = loop.time()
             if now - due > _LATE:
-                again = now + min(now - due, seconds)
-                timer = loop.call_at(again, ring, again)
-            else:
+                left += min(now - due, seconds)
+            if left <= 0:
                 limit.reschedule(now)
+                return
+            part = min(left, _LOOK)
+            timer = loop.call_at(now + part, ring, now + part, left - part)
 
-        timer = loop.call_at(due, ring, due)
+        ring(loop.time(), seconds)
         try:
             yield limit
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()

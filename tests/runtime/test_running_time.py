@@ -42,6 +42,21 @@ def test_the_time_of_a_standstill_is_given_back(run: Any) -> None:
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_so_is_that_of_one_that_ends_before_the_time_is_over(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running_time, "_LOOK", 0.1)
+
+    async def main() -> str:
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        async with running_timeout(0.6):
+            loop.call_soon(time.sleep, 0.5)
+            loop.call_later(0.8, ended.set)
+            await ended.wait()
+        return "ended"
+
+    assert run(main()) == "ended"
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
 def test_it_ends_all_the_same(run: Any) -> None:
     async def wait() -> None:
         async with running_timeout(0.05):

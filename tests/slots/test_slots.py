@@ -198,6 +198,15 @@ async def test_a_process_that_starts_for_nobody_ends(slots: Slots) -> None:
     assert (slots._left, slots._starting, slots._generations) == ([], set(), {})
 
 
+async def test_a_process_that_nobody_took_over_is_gone_when_they_are_closed(slots: Slots) -> None:
+    slots._dismiss()
+    await cancel_while_its_process_starts(slots)
+    (starting,) = slots._left
+    pid = (await starting).pid
+    await slots.close()
+    assert not _alive(pid)
+
+
 async def test_one_that_is_cancelled_is_asked_to_stop(slots: Slots) -> None:
     task = await Run(slots, "stop_when_asked").begun()
     task.cancel()
