@@ -248,3 +248,19 @@ def test_an_owner_that_has_nothing_to_start_leaves_the_place_to_the_next() -> No
     planned.plan.free(last)
     planned.plan.landed(last)
     assert [task.group.owner for task in planned.start()] == ["y"]
+
+
+def test_an_owner_that_waits_for_nothing_any_more_leaves_the_place_to_the_next() -> None:
+    planned = Planned(replace(BatchLimits(), active=12, active_per_host=99, active_per_client=12))
+    planned.add(batch_of(hosts(9), name="x", owner="x"))
+    assert len(planned.start()) == 9
+    planned.add(batch_of(hosts(1), name="z", owner="z"))
+    [last] = planned.start()
+    planned.add(replace(batch_of(hosts(9), name="y"), owner=Owner("y", 0.2)))
+    assert len(planned.start()) == 1, "it has its share"
+    owners = planned.plan.owners
+    owners.hold_back(owners.states[Owner("x")])
+    owners._held_back.move_to_end(Owner("y"))
+    planned.plan.free(last)
+    planned.plan.landed(last)
+    assert [task.group.owner for task in planned.start()] == ["y"]

@@ -91,16 +91,16 @@ class FetchPlan:
         """
         if not self._rejected and (self._retries or self.parking.waiting or self._hosts.pauses):
             self._advance(now)
-        while not self._rejected:
-            if self.active >= self.places or not self.owners.turns:
-                return self.wake_at()
-            found = self.owners.next_turn()
-            if found is not None:
+        while not self._rejected and self.active < self.places:
+            if self.owners.turns and (found := self.owners.next_turn()) is not None:
                 return self._begin(found) if isinstance(found, FetchTask) else found
+            # Who was woken for the last place may have had nothing to start there.
             if (other := self.owners.pop_held_back()) is not None:
                 self._go_on(other)
                 self._advance(now)
-        return self._rejected.popleft()
+            elif not self.owners.turns:
+                break
+        return self._rejected.popleft() if self._rejected else self.wake_at()
 
     def start(self, turn: Turn, now: float) -> FetchTask | None:
         """Use a turn: return the URL that starts, or None where it is parked or rejected."""
