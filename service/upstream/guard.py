@@ -160,7 +160,8 @@ class GuardedResolver:
             # One asker that leaves does not end the look-up for the others; its time is bounded anyway.
             outcome = await asyncio.shield(self._look_up(host, owner))
             if isinstance(outcome, NameNotFound):
-                raise outcome
+                # Not the one that is kept: its traceback would have the frames of all who wait, and they have it.
+                raise type(outcome)(*outcome.args)
             addresses = outcome
         if not all(map(self._policy.allows_text, addresses)):
             raise AddressRefused(f"{host} has an address that is not public")

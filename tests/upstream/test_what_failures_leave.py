@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.core.fetching.outcome import Fetched
+from service.core.fetching.outcome import Failure, Fetched
 from service.upstream.attempts import FetchAttempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
+from service.upstream.guard import NameNotFound
 from service.upstream.http1.connection import Connection
 from service.upstream.http1.reader import ResponseReader
 from tests.upstream.servers import Raw, closed_port, policy_for, target_of
@@ -75,3 +76,23 @@ async def test_a_host_that_is_away_leaves_nothing_to_the_collector() -> None:
     port = closed_port()
     assert await kinds(f"http://127.0.0.1:{port}/", port) == {"connect"}
     assert left() == []
+
+
+@pytest.mark.usefixtures("uncollected")
+async def test_a_name_without_an_address_leaves_nothing_to_the_collector() -> None:
+    class Nowhere:
+        async def __call__(self, host: str) -> list[str]:
+            raise NameNotFound("no such name")
+
+        async def close(self) -> None:
+            pass
+
+    policy = policy_for(80)
+    fetcher = Fetcher(policy, Cache(1 << 20), lookup=Nowhere())
+    for _ in range(3):
+        attempt = FetchAttempt(target_of("http://h.example/", policy), "GET", {}, None, 5.0, 1 << 20, 5)
+        outcome = await fetcher.fetch(attempt, this_task())
+        assert outcome == Failure("dns", "the name has no address")
+    del attempt
+    await fetcher.close()
+    assert not any(isinstance(one, FetchAttempt) for one in gc.get_objects())
