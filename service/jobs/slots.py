@@ -173,7 +173,7 @@ class Slots:
         return slot
 
     def _begin_start(self) -> asyncio.Task[SlotProcess]:
-        """Start a process, even if its job is cancelled meanwhile: half of a start could not be undone."""
+        """Start a process, even if its job is cancelled meanwhile: the next one needs it, too."""
         task = asyncio.get_running_loop().create_task(self._start(), name="job process")
         self._starting.add(task)
         task.add_done_callback(self._started)

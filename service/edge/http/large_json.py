@@ -39,7 +39,7 @@ class LargeJson:
         return f"<LargeJson {self._turns!r}>"
 
     async def parse(self, text: bytes | bytearray, owner: Owner) -> Any:
-        """Return the JSON value; raise what ``exact.parse`` does."""
+        """Return the JSON value; raise what ``parsing.parse`` does."""
         async with self._turns.turn(owner):
             begun = monotonic()
             try:
