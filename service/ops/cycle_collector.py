@@ -53,5 +53,5 @@ class CycleCollector:
 
 
 def _aged() -> int:
-    """Return how often objects have grown old: a collection of the middle generation moves them to the last one."""
-    return int(gc.get_stats()[1]["collections"])
+    """Return how often objects have grown old: those that outlive a collection of new ones are in no later one."""
+    return int(gc.get_stats()[0]["collections"])
