@@ -185,7 +185,7 @@ class Attacker:
 
     def _why(self, text: str) -> str:
         found = _LIMIT.search(text)
-        return found[0] if found else re.sub(r"\d+", "N", text)[:_LONGEST]
+        return found[0] if found else re.sub(r"'[^']*'|\d+", "N", text)[:_LONGEST]
 
 
 Attack = Callable[[Attacker], Awaitable[None]]

@@ -90,7 +90,7 @@ def _show(figures: Figures) -> None:
     print(f"     loop lag {outcome.lag_ms:.0f} ms; memory +{outcome.more_resident_mib:.0f} MiB; back after "
           f"{figures.back} s, all after {outcome.recovered} s")  # fmt: skip
     print(f"     wrong: {dict(figures.wrong)}; alone: {dict(figures.wrong_alone)}")
-    print(f"     answered: {figures.answered}", flush=True)
+    print(f"     answered: {_answers(figures)}", flush=True)
 
 
 def _three(figures: Figures, name: str) -> str:
@@ -110,11 +110,16 @@ def _cells(row: Row, figures: Figures, mark: str) -> list[str]:
         words.append(f"MiB kept after each attack: {', '.join(f'{mib:g}' for mib in figures.kept_mib)}")
     words += [*figures.verdict.over, *(f"the machine's: {text}" for text in figures.verdict.machine)]
     back = None if None in (figures.back, outcome.recovered) else max(figures.back or 0, outcome.recovered or 0)
-    most = sorted(figures.answered.items(), key=lambda pair: -pair[1])[:_REPORTED]
     return [
         f"{row.kind} {row.name}", "; ".join([f"{held} of {len(outcome.checks)}", *words]),
         str(sum(figures.wrong.values())), *(_three(figures, name) for name in _TIMED),
         f"{outcome.lag_ms:.0f}", f"{outcome.more_resident_mib:.0f}",
         "no" if back is None else f"{back:.0f}",
-        "; ".join(f"{text}: {count:,.0f}" for text, count in most), mark,
+        _answers(figures), mark,
     ]  # fmt: skip
+
+
+def _answers(figures: Figures) -> str:
+    """Return what the attacker was answered most often."""
+    most = sorted(figures.answered.items(), key=lambda pair: -pair[1])[:_REPORTED]
+    return "; ".join(f"{text}: {count:,.0f}" for text, count in most)
