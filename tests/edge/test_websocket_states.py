@@ -1,7 +1,6 @@
 """The states of a WebSocket: the tables in the module's text are what the code does, pair by pair."""
 
 import asyncio
-import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -17,21 +16,14 @@ from service.edge.websocket.conversation import RequestHandler
 from service.edge.websocket.counters import WebSocketCounters
 from service.edge.websocket.echo import Echo
 from service.edge.websocket.stalled import Stalled
+from tests.state_tables import transitions
 
 EVENTS = ("end", "expire", "leave", "release", "release_busy", "cut_slow", "cut_stuck", "cut_silent", "cut")
 SIGNS = ("taken", "pong", "ping", "ping_behind", "check")
 
 
-def table(first: str, columns: tuple[str, ...]) -> dict[tuple[str, str], str]:
-    """Return what follows, by state and event, of the table whose first column has this name."""
-    assert module.__doc__ is not None
-    (text,) = re.findall(rf"^ {{4}}{first} +\|.*\n(?: {{4}}.*\n)+", module.__doc__, re.MULTILINE)
-    names, _, *rows = ([cell.strip() for cell in line.split("|")] for line in text.splitlines())
-    assert tuple(names[1:]) == columns
-    return {(row[0], event): following for row in rows for event, following in zip(columns, row[1:], strict=True)}
-
-
-STATES, LIVENESS = table("state", EVENTS), table("peer", SIGNS)
+STATES = transitions(module, EVENTS)
+LIVENESS = transitions(module, SIGNS, "peer")
 
 
 class Wire(asyncio.Transport):

@@ -1,7 +1,6 @@
 """The states of a batch: the table in the module's text is what the code does, pair by pair."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -13,28 +12,14 @@ from service.sources import lifecycle as module
 from service.sources.batches import _SLICE, Batches
 from tests.core.stores import FakeStore
 from tests.core.test_batch_store import LateBatches
+from tests.state_tables import transitions
 from tests.upstream.test_batches import Bench, never
 
-ROW = re.compile(r"^ {4}([A-Z]+) +\|(.*)$", re.MULTILINE)
 EVENTS = ("accepted", "refused", "url_ends", "last_ends", "cancel", "abandon", "stored", "expire")
 LIMITS = BatchLimits(linger=60.0, retention=600.0)
 COUNT = _SLICE + 100
 """URLs: the failures of a cancel do not fit into one turn."""
-
-
-def table() -> dict[tuple[str, str], str]:
-    """Return what follows, by state and event; empty where the event cannot happen."""
-    assert module.__doc__ is not None
-    (names,) = re.findall(r"^ {4}state +\|(.*)$", module.__doc__, re.MULTILINE)
-    assert tuple(name.strip() for name in names.split("|")) == EVENTS
-    return {
-        (state, event): following.strip()
-        for state, row in ROW.findall(module.__doc__)
-        for event, following in zip(EVENTS, row.split("|"), strict=True)
-    }
-
-
-TABLE = table()
+TABLE = transitions(module, EVENTS)
 WAY = {
     "ACCEPTING": (),
     "RUNNING": ("accepted",),

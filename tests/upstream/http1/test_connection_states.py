@@ -1,7 +1,6 @@
 """The states of a connection to an upstream: the table in the module's text is what the code does, pair by pair."""
 
 import asyncio
-import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -14,26 +13,12 @@ from service.upstream.http1.answer_turns import AnswerTurns
 from service.upstream.http1.connection import Connection, ConnectionState
 from service.upstream.http1.errors import ServerDisconnected
 from service.upstream.http1.reader import ResponseReader
+from tests.state_tables import transitions
 
-ROW = re.compile(r"^ {4}([A-Z]+) +\|(.*)$", re.MULTILINE)
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 BODY = b"2\r\nok\r\n0\r\n\r\n"
 EVENTS = ("send", "part", "head", "last", "wrong", "end", "rest", "close")
-
-
-def table() -> dict[tuple[str, str], str]:
-    """Return what follows, by state and event; empty where the event cannot happen."""
-    assert module.__doc__ is not None
-    (names,) = re.findall(r"^ {4}state +\|(.*)$", module.__doc__, re.MULTILINE)
-    assert tuple(name.strip() for name in names.split("|")) == EVENTS
-    return {
-        (state, event): following.strip()
-        for state, row in ROW.findall(module.__doc__)
-        for event, following in zip(EVENTS, row.split("|"), strict=True)
-    }
-
-
-TABLE = table()
+TABLE = transitions(module, EVENTS)
 
 
 class Wire(asyncio.Transport):

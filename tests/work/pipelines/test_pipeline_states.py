@@ -1,7 +1,6 @@
 """The states of a pipeline's block: the table in the module's text is what the code does, pair by pair."""
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -9,23 +8,12 @@ import pytest
 
 from service.work.pipelines import pipeline as module
 from service.work.pipelines.pipeline import Item, Pipeline, PipelineState, Stage
+from tests.state_tables import transitions
 
-ROW = re.compile(r"^ {4}([A-Z]+) +\|(.*)$", re.MULTILINE)
 EVENTS = ("enter", "put", "leave", "done", "fail")
-
-
-def table() -> dict[tuple[PipelineState, str], str]:
-    assert module.__doc__ is not None
-    (names,) = re.findall(r"^ {4}state +\|(.*)$", module.__doc__, re.MULTILINE)
-    assert tuple(name.strip() for name in names.split("|")) == EVENTS
-    return {
-        (PipelineState[state], event): following.strip()
-        for state, row in ROW.findall(module.__doc__)
-        for event, following in zip(EVENTS, row.split("|"), strict=True)
-    }
-
-
-TABLE = table()
+TABLE = {
+    (PipelineState[state], event): following for (state, event), following in transitions(module, EVENTS).items()
+}
 
 
 def test_the_printed_table_is_the_one_that_holds() -> None:
