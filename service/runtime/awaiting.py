@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import socket
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 from service.core.pending import Pending
@@ -43,12 +44,7 @@ async def connect(connection: socket.socket, address: tuple[str, int] | tuple[st
     error = connection.connect_ex(address)
     if error in _UNDER_WAY:
         loop = asyncio.get_running_loop()
-        came = loop.create_future()
-        loop.add_writer(connection, _note, came)
-        try:
-            await came
-        finally:
-            loop.remove_writer(connection)
+        await _ready(connection, loop.add_writer, loop.remove_writer)
         error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if error:
         raise OSError(error, os.strerror(error))
@@ -57,14 +53,21 @@ async def connect(connection: socket.socket, address: tuple[str, int] | tuple[st
 async def readable(connection: socket.socket | int) -> None:
     """Return when something has come on a socket or a pipe, or its other end has gone."""
     loop = asyncio.get_running_loop()
-    came = loop.create_future()
-    loop.add_reader(connection, _note, came)
+    await _ready(connection, loop.add_reader, loop.remove_reader)
+
+
+async def _ready(
+    connection: socket.socket | int, add: Callable[..., object], remove: Callable[[socket.socket | int], object]
+) -> None:
+    """Return when the loop first calls what ``add`` registered for a socket or a pipe; ``remove`` ends that."""
+    ready = asyncio.get_running_loop().create_future()
+    add(connection, _settle, ready)
     try:
-        await came
+        await ready
     finally:
-        loop.remove_reader(connection)
+        remove(connection)
 
 
-def _note(came: "asyncio.Future[None]") -> None:
-    if not came.done():
-        came.set_result(None)
+def _settle(ready: "asyncio.Future[None]") -> None:
+    if not ready.done():
+        ready.set_result(None)
