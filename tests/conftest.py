@@ -5,7 +5,7 @@ import atexit
 import gc
 import os
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -52,6 +52,15 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
             _forget_applications()
             gc.collect()
             gc.freeze()
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Have Python free only what nothing refers to: the collector of cycles runs where a test calls it, or never."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def _forget_applications() -> None:

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import sys
 import weakref
-from collections.abc import Iterator
 
 import pytest
 
@@ -79,18 +78,7 @@ def test_it_looks_no_more_where_nothing_has_grown_old(interpreter: Interpreter) 
     assert interpreter.looks == []
 
 
-@pytest.fixture
-def left_alone() -> Iterator[None]:
-    """Have Python look for nothing by itself, nor at what there is already."""
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    yield
-    gc.enable()
-    gc.unfreeze()
-
-
-@pytest.mark.usefixtures("left_alone")
+@pytest.mark.usefixtures("uncollected")
 async def test_a_circle_is_freed_soon_after_it_has_grown_old() -> None:
     running = asyncio.create_task(CycleCollector(asyncio.get_running_loop().time(), lambda: False).run())
     kept: Circle | None = Circle()

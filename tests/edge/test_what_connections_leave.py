@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -52,15 +51,6 @@ WAYS = {
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "not HTTP": b"nonsense\r\n\r\n",
 }
-
-
-@pytest.fixture
-def uncollected() -> Iterator[None]:
-    """Free nothing but what nobody refers to."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 def left() -> list[str]:

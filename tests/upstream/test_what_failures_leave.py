@@ -1,7 +1,6 @@
 """A fetch that has failed leaves nothing that only the collector of cycles would free: it may hold a body."""
 
 import gc
-from collections.abc import Iterator
 
 import pytest
 
@@ -26,15 +25,6 @@ ANSWERS = {
     "malformed coding": (OK + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello",),
     "too many headers": (OK + b"X: y\r\n" * 6000 + b"\r\n",),
 }
-
-
-@pytest.fixture
-def uncollected() -> Iterator[None]:
-    """Free nothing but what nobody refers to."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 def left() -> list[str]:
