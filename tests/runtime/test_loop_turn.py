@@ -30,6 +30,11 @@ class Work:
         self.loop_turn = loop_turn()
         self.loop_turn._clock = lambda: self.now
 
+    def ask(self, limiter: PerTurn, count: int, seconds: float, *, kind: int = 0, owner: Owner = A) -> None:
+        """Ask for things of a kind that take so long each."""
+        for number in range(count):
+            limiter.call(owner, partial(self.do, kind, owner, number, seconds))
+
     def do(self, kind: int, owner: Owner, number: int, seconds: float) -> None:
         self.now += seconds
         self.done.append((self.turn, kind, owner, number))
@@ -51,8 +56,7 @@ async def test_kinds_that_make_a_turn_long_together_do_less_each() -> None:
     work = Work()
     kinds = [PerTurn(16) for _ in range(5)]
     for kind, limiter in enumerate(kinds):
-        for number in range(400):
-            limiter.call(A, partial(work.do, kind, A, number, 0.0001))
+        work.ask(limiter, 400, 0.0001, kind=kind)
     await work.take_turns(12)
     assert max(work.lengths) <= 1.6 * _LENGTH
     assert min(work.lengths) >= 0.4 * _LENGTH, "no less than there is time for"
@@ -61,8 +65,7 @@ async def test_kinds_that_make_a_turn_long_together_do_less_each() -> None:
 async def test_kinds_that_take_short_turns_do_all_they_may() -> None:
     work = Work()
     limiter = PerTurn(4)
-    for number in range(80):
-        limiter.call(A, partial(work.do, 0, A, number, 0.0001))
+    work.ask(limiter, 80, 0.0001)
     await work.take_turns(10)
     assert {work.of_turn(turn)[0] for turn in range(1, 11)} == {4}
     assert set(work.shares) == {1.0}
@@ -111,14 +114,12 @@ async def test_a_long_turn_is_soon_forgotten() -> None:
 async def test_after_a_rest_all_is_as_before() -> None:
     work = Work()
     limiter = PerTurn(4)
-    for number in range(10):
-        limiter.call(A, partial(work.do, 0, A, number, 0.05))
+    work.ask(limiter, 10, 0.05)
     await work.take_turns(15)
     assert len(work.done) == 10
     assert work.loop_turn.share == 1.0
     work.now += 60
-    for number in range(10):
-        limiter.call(A, partial(work.do, 0, A, number, 0.0))
+    work.ask(limiter, 10, 0.0)
     await work.take_turns(2)
     assert work.shares[-2:] == [1.0, 1.0], "the time between them is not a turn's"
     assert repr(loop_turn()).startswith("<LoopTurn with 100%")
@@ -127,11 +128,9 @@ async def test_after_a_rest_all_is_as_before() -> None:
 async def test_a_kind_that_comes_while_turns_are_long_begins_with_the_share_of_the_others() -> None:
     work = Work()
     first, second = PerTurn(8), PerTurn(8)
-    for number in range(100):
-        first.call(A, partial(work.do, 0, A, number, 0.001))
+    work.ask(first, 100, 0.001)
     await work.take_turns(6)
-    for number in range(100):
-        second.call(B, partial(work.do, 1, B, number, 0.001))
+    work.ask(second, 100, 0.001, kind=1, owner=B)
     await work.take_turns(4)
     assert work.of_turn(work.turn) == {0: 1, 1: 1}
 
@@ -140,9 +139,8 @@ async def test_a_kind_of_work_that_fails_stops_no_other_and_goes_on_itself(monke
     work, reports = Work(), list[str]()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context["message"]))
     broken, other = PerTurn(1), PerTurn(1)
-    for number in range(5):
-        broken.call(A, partial(work.do, 0, A, number, 0.0))
-        other.call(A, partial(work.do, 1, A, number, 0.0))
+    work.ask(broken, 5, 0.0)
+    work.ask(other, 5, 0.0, kind=1)
     with monkeypatch.context() as patch:
         patch.setattr(broken, "_waiting", None)
         await work.take_turns(2)
