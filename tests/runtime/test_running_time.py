@@ -29,27 +29,23 @@ async def test_it_is_a_time_out_as_any_other() -> None:
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
-def test_the_time_of_a_standstill_is_given_back(run: Any) -> None:
-    async def main() -> str:
-        loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        async with running_timeout(0.3):
-            loop.call_soon(time.sleep, 0.5)
-            loop.call_later(0.55, ended.set)
-            await ended.wait()
-        return "ended"
-
-    assert run(main()) == "ended"
-
-
-@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
-def test_so_is_that_of_one_that_ends_before_the_time_is_over(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running_time, "_LOOK", 0.1)
+@pytest.mark.parametrize(
+    ("seconds", "end", "look"),
+    [
+        pytest.param(0.3, 0.55, running_time._LOOK, id="ends after the time is over"),
+        pytest.param(0.6, 0.8, 0.1, id="ends before the time is over"),
+    ],
+)
+def test_the_time_of_a_standstill_is_given_back(
+    run: Any, seconds: float, end: float, look: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_time, "_LOOK", look)
 
     async def main() -> str:
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        async with running_timeout(0.6):
+        async with running_timeout(seconds):
             loop.call_soon(time.sleep, 0.5)
-            loop.call_later(0.8, ended.set)
+            loop.call_later(end, ended.set)
             await ended.wait()
         return "ended"
 
