@@ -34,7 +34,7 @@ __all__ = ["serve"]
 _log = logging.getLogger("sluice")
 
 _NEVER: Final = 2**31 - 1
-"""As many collections of the generation before: the most that fit into an int of C."""
+"""A threshold that is never reached: the largest int of C."""
 
 
 def serve(settings: Settings, read_again: Callable[[], Settings]) -> int:
@@ -135,10 +135,11 @@ def _settle_memory() -> None:
     """Keep the collector from walking over everything that lives as long as the process.
 
     With Python's defaults, 10,000 connects spend 40 % of their time in collections that free nothing. A collection
-    of new objects begins when 20,000 more were made than freed since the last one, and takes 7 to 13 ms. What was
-    made before that one and is freed now does not count: with a lower number, requests that come and go together,
-    thousands of objects at a time, have it begin again and again. What has outlived one collection is left to the
-    :class:`CycleCollector`: to walk over all of it would hold up the loop for 60 ms with 100,000 topics.
+    of new objects begins when 20,000 more were made than freed since the last one, and takes 7 to 13 ms. Objects
+    that were made before the last one and are freed now do not count: with a lower number, requests that come and
+    go together, thousands of objects at a time, would start it again and again. What has outlived one collection is
+    left to the :class:`CycleCollector`: walking over all of it would hold up the loop for 60 ms with 100,000
+    topics.
     """
     gc.collect()
     gc.freeze()

@@ -93,7 +93,7 @@ async def running(
 async def _started(
     settings: Settings, supervisor: Supervisor, wall: Callable[[], float], stack: AsyncExitStack
 ) -> Service:
-    """Start all parts; ``stack`` has the end of each before anything after it can fail."""
+    """Start all parts; the end of each is on ``stack`` before a later one can fail."""
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(supervisor.on_loop_error)
     stack.callback(loop.set_exception_handler, None)
@@ -123,7 +123,7 @@ async def _started(
     cache = Cache(settings.cache_size)
     fetcher = Fetcher(policy, cache, robots=settings.robots, reading_bytes=limits.reading_bytes, memory=memory)
     stack.push_async_callback(fetcher.close)
-    # The connections of clients, which end when what their requests wait for has ended.
+    # Clients' connections: they end after everything that their requests wait for.
     connections = await stack.enter_async_context(AsyncExitStack())
     fetches = Runner(fetcher, limits, chance=random.random)  # jitter, not secrets
     stack.push_async_callback(fetches.close)

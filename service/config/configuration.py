@@ -86,7 +86,7 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
 
 
 def _check_text(name: str, given: object) -> None:
-    """Raise ValueError for characters that no value has: names of files alone may be other bytes than UTF-8."""
+    """Raise ValueError for characters that no value may have; only names of files may be other bytes than UTF-8."""
     for text in given if isinstance(given, list) else [given]:
         if not isinstance(text, str):
             continue
@@ -97,7 +97,7 @@ def _check_text(name: str, given: object) -> None:
 
 
 def _one_line(text: str) -> str:
-    """Return a line that a value with line breaks or control characters cannot make two of, or hide."""
+    """Return one line, whose length is bounded and in which line breaks and control characters are escaped."""
     return printable(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…")
 
 

@@ -1,6 +1,6 @@
-"""What waits for places that not every owner may have: the next place goes to the first owner that may have it.
+"""A queue for places that not every owner may have: the next place goes to the first owner that may have it.
 
-That owner comes after all others then. Where every owner may have the next turn, and turns have costs, it is the
+That owner then goes behind all others. Where every owner may have the next turn, and turns have costs, use the
 ``FairQueue`` of ``rotation.py``.
 """
 
@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 
 class OwnerLines(Generic[Key, Item]):
-    """All that wait, in a line for each owner; true while anything does."""
+    """The items that wait, in a line for each owner; true while there are any."""
 
     __slots__ = ("_lines",)
 
@@ -44,11 +44,11 @@ class OwnerLines(Generic[Key, Item]):
         return len(self._lines)
 
     def put(self, owner: Key, item: Item) -> None:
-        """Take in an item."""
+        """Put an item at the end of its owner's line."""
         self._lines.setdefault(owner, deque()).append(item)
 
     def discard(self, owner: Key, item: Item) -> None:
-        """Remove an item that waits no longer; one that is not there is passed over."""
+        """Remove an item that waits no longer; do nothing if it is not there."""
         line = self._lines.get(owner, ())
         if line and item in line:
             line.remove(item)

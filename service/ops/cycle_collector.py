@@ -1,9 +1,9 @@
-"""Objects that refer to each other in a circle, and that nothing else refers to: found now and then.
+"""Frees objects that refer to each other in a circle, and that nothing else refers to.
 
-What the service makes is freed when the last reference to it goes, and tests see to that. A library or an exception
-that keeps the frames it came through, may still leave a circle. Python looks for those among all objects when a
-quarter of them is new: where 10,000 clients have come, that holds up the loop for 100 ms, so that ``serving.py``
-puts it off for ever. Without somebody else who looks, a circle would stay until the process ends, and with it the
+The service's own objects are freed with the last reference to them, which tests check. A library may still leave a
+circle, and so may an exception that keeps the frames it came through. Python looks for circles among all objects
+when a quarter of them is new: after 10,000 clients have connected, that holds up the loop for 100 ms, so
+``serving.py`` has it never do so. Without the collection here, a circle would stay until the process ends, with the
 messages and bodies that it holds.
 """
 
@@ -20,11 +20,11 @@ _QUICK: Final = 200_000
 """Blocks of memory made since the start, up to which a look takes 15 ms at most."""
 _OVERLOADED: Final = 60.0
 _LATE: Final = 1800.0
-"""Seconds between two looks where there are more blocks: in an overload, and else."""
+"""Seconds between two looks where there are more blocks: in an overload, and otherwise."""
 
 
 class CycleCollector:
-    """Has the collector look at everything that was made since the start, where something has grown old since."""
+    """Runs Python's collector on all objects made since the start, if some have grown old since its last run."""
 
     def __init__(self, now: float, is_overloaded: Callable[[], bool]) -> None:
         """Begin with what is there now; ``is_overloaded`` says whether too much is in use."""
@@ -53,5 +53,5 @@ class CycleCollector:
 
 
 def _aged() -> int:
-    """Return how often objects have grown old: those that outlive a collection of new ones are in no later one."""
+    """Return how often new objects were collected: those that outlive that are old, and not looked at again."""
     return int(gc.get_stats()[0]["collections"])

@@ -14,7 +14,7 @@ __all__ = ["connect", "outcome_of", "readable"]
 T = TypeVar("T")
 
 _UNDER_WAY: Final = (errno.EINPROGRESS, errno.EINTR)
-"""What connecting answers where it goes on; EAGAIN says that it was not begun, and nothing when to try again."""
+"""Errors of a connect that goes on. EAGAIN is not one: nothing was begun, and nothing says when to try again."""
 
 
 async def outcome_of(answer: T | Pending[T]) -> T:

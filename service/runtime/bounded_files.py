@@ -17,8 +17,8 @@ DOCUMENT: Final = 4 << 20
 def read_bounded(path: str | Path, most: int, *, pipes: bool = False) -> bytes:
     """Return the bytes of a regular file; raises OSError, also where there are more than ``most``.
 
-    ``pipes`` is for commands that read a file once, and that somebody can interrupt: then it may be a pipe or a
-    device, too. The service reads its files again, and does not wait for them.
+    With ``pipes`` it may also be a pipe or a device: that is for commands, which read a file once, and which a user
+    can interrupt. The service reads its files again, and does not wait for them.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | (0 if pipes else os.O_NONBLOCK)  # to open a pipe waits for its writer
     with open(os.open(path, flags), "rb") as file:

@@ -3,9 +3,9 @@
 A hundred handshakes that are carried out in one turn take 10 ms, and a message of that turn waits for all
 of them, twice: once until its publish is read, and once until readers are visited.
 
-Each kind of work has a number of its own for a turn: four requests begin, 8 KiB of messages are carried out, eight
-bodies are read on. Where several kinds have all they may do, the sum of them is a turn that is late for everybody.
-So all kinds do less together while turns are long, and at least one thing each, so that none starves.
+Each kind of work has its own bound for a turn: four requests begin, 8 KiB of messages are carried out, eight bodies
+are read on. Where several kinds reach their bounds in the same turn, it is too long for everybody. So while turns
+are long, all kinds do less, but at least one thing each, so that none starves.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ _LENGTH: Final = 0.001
 _LEAST: Final = 1 / 64
 """The share that is always left, however long turns are."""
 _RISE: Final = 2.0
-"""By which the share grows at most from one turn to the next: one that was short says little of those after it."""
+"""How much the share grows at most from one turn to the next: one short turn says little about the next ones."""
 
 
 class PerTurn:
     """What all who share it may do in one turn of the loop: ``each`` things, or as many as have so much cost.
 
-    Where turns are long because of all that is bounded in this way, it is a share of that (:class:`LoopTurn`), and
-    one thing at least. The last one of a turn may cost more than is left of it. The turn of an owner among those
+    Where all bounded work together makes turns long, it is a share of that (:class:`LoopTurn`), but at least one
+    thing. The last one of a turn may cost more than is left of it. The turn of an owner among those
     that wait is worth ``quantum``. ``what`` is how a call that raises is reported.
     """
 
@@ -60,7 +60,7 @@ class PerTurn:
             self._turn_soon()
 
     def take(self, cost: int = 1) -> bool:
-        """Take some of this turn, unless nothing is left of it or others wait; return whether it had it."""
+        """Take some of this turn unless nothing is left of it or others wait; return whether that was possible."""
         if self.left <= 0 or self.waiting:
             return False
         self.spend(cost)
@@ -118,11 +118,11 @@ class PerTurn:
 
 
 class LoopTurn:
-    """All kinds of bounded work of a loop; rests while none of them has done or awaits anything."""
+    """All kinds of bounded work of a loop; rests while none has anything to do or did anything in this turn."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.share = 1.0
-        """What each kind may do in this turn, of what it usually may."""
+        """The part of its usual bound that each kind may do in this turn."""
         self._clock = clock
         self._began = 0.0
         """When this turn began, or the first kind of work in it, after a rest."""
@@ -200,11 +200,11 @@ def _carry_out(what: str, action: Callable[[], object]) -> bool:
 
 
 _turns: "WeakValueDictionary[asyncio.AbstractEventLoop, LoopTurn]" = WeakValueDictionary()
-"""Of each loop, for as long as any kind of work has them."""
+"""One for each loop, for as long as a kind of work refers to it."""
 
 
 def loop_turn() -> LoopTurn:
-    """Return the turns of the loop that runs."""
+    """Return the turns of the running loop."""
     loop = asyncio.get_running_loop()
     turn = _turns.get(loop)
     if turn is None:

@@ -2,8 +2,8 @@
 
 Python looks first in the folder that ``python -m`` is run in. That is the user's, and may have a ``service`` or a
 ``json.py`` of its own, so processes of ours are started by ``start_module.py``, which leaves that folder out.
-Modules that the operator names are found there too, but after all others. What is imported here Python has imported
-before.
+Modules that the operator names are found there too, but after all others. This module imports only what Python has
+imported before.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A time-out in which the time does not count that this process was stopped."""
+"""A time-out that does not count the time for which this process was stopped."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,8 +18,8 @@ _LOOK: Final = 5.0
 async def running_timeout(seconds: float) -> AsyncIterator[asyncio.Timeout]:
     """Do as :func:`asyncio.timeout`, and give back the time for which the loop stood still.
 
-    After a pause of the process (SIGSTOP, a frozen container) timers ring before sockets are read: what has ended
-    meanwhile, or was frozen too, would be given up as too slow.
+    After a pause of the process (SIGSTOP, a frozen container) timers fire before sockets are read: work that ended
+    during the pause, or that was paused too, would be given up as too slow.
     """
     loop = asyncio.get_running_loop()
     timer: asyncio.TimerHandle | None = None

@@ -21,7 +21,7 @@ def call_in_thread(
 ) -> asyncio.Future[T]:
     """Have a thread call a function; raises ThreadUnavailable.
 
-    The call is in the queue then: a thread that is busy now may still make it, and nobody gets its result.
+    Even then the call stays in the queue: a thread that is busy now may still make it, and its result is lost.
     """
     try:
         return asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
@@ -32,7 +32,7 @@ def call_in_thread(
 
 
 def started_thread(name: str) -> ThreadPoolExecutor:
-    """Return one thread, which runs already: for what has to go on where none can be started later."""
+    """Return one thread that runs already, for work that has to go on where no thread can be started later."""
     thread = ThreadPoolExecutor(1, thread_name_prefix=name)
     thread.submit(int)
     return thread

@@ -44,8 +44,8 @@ class CloseReason:
 class Reply:
     """What the shell does next: send ``text`` unless it is empty, then close if there is a ``closing``.
 
-    Where there is a ``rest``, it calls that with the time when it is the client's turn again, before it reads on:
-    an array is carried out for a moment at a time.
+    Where there is a ``rest``, the shell reads nothing more yet: when it is the client's turn again, it calls that
+    with the time. So a long array of requests is carried out in parts.
     """
 
     text: bytes = b""

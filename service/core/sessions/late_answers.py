@@ -122,14 +122,14 @@ class LateAnswers:
             self._send(dump(self._made(waiting.id, waiting.answered, outcome)))
 
     def hold(self) -> None:
-        """Begin an array that is answered later; until :meth:`send_array` has done that, no message is sent."""
+        """Begin an array that is answered later; until then (:meth:`send_array`) no message is sent."""
         self.waiting += 1
         self._arrays += 1
         if self._client is not None:
             self._client.hold()
 
     def send_array(self, replies: Sequence[Answer | Pending[Answer]]) -> None:
-        """Send the answer to the array that :meth:`hold` began once all of it is known."""
+        """Once all answers are known, send them for the array that :meth:`hold` began."""
         gather(replies).on_settled(self._send_array)
 
     def when_answered(self, then: Callable[[], object]) -> None:

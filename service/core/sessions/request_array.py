@@ -1,6 +1,6 @@
-"""The requests of one array: carried out for a moment at a time, and answered together.
+"""The requests of one array: carried out in parts of about a millisecond, and answered together.
 
-A hundred requests that each begin a watch take 20 ms, and everybody would wait for all of them.
+A hundred requests that each begin a watch take 20 ms: carried out at once, they would delay every other client.
 """
 
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from service.core.sessions.messages import Answer, dump
 __all__ = ["RequestArray"]
 
 _MOMENT: Final = 0.001
-"""Seconds of requests that are carried out at once, about."""
+"""About how many seconds of requests are carried out at once."""
 
 
 class RequestArray:
-    """What is left of an array, and the answers to the others.
+    """The requests of an array that are left, and the answers to those before them.
 
     ``carry_out(value, now)`` returns the answer to a request, and ``answer(text)`` the reply that sends a text.
     """
@@ -32,7 +32,7 @@ class RequestArray:
         clock: Callable[[], float],
     ) -> None:
         self._left = values[::-1]
-        """The first of them at the end."""
+        """In reverse order."""
         self._replies: list[Answer | Pending[Answer]] = []
         self._carry_out = carry_out
         self._answer = answer
@@ -44,7 +44,7 @@ class RequestArray:
         return f"<RequestArray {len(self._replies)} carried out, {len(self._left)} left>"
 
     def go_on(self, now: float) -> Reply:
-        """Carry out the next requests, at least one; the array is answered once there are no more."""
+        """Carry out the next requests, at least one; after the last, answer the array."""
         until = now + _MOMENT
         while self._left:
             self._replies.append(self._carry_out(self._left.pop(), now))

@@ -9,7 +9,7 @@ Where the store of topics has not answered yet there is nothing to send: the ans
 store has answered (``Peer.answer``), before the visits that follow from that. So answers may overtake each
 other, as JSON-RPC allows. An array has one answer for all of its requests, which waits for the last of them;
 until then the client gets no messages (``Peer.hold``), as the first of them may have caused some. The same holds
-for an array that takes long, of which the shell has the rest carried out later (``Reply.rest``). A store that
+for an array that takes long: the shell has the rest of it carried out later (``Reply.rest``). A store that
 does not answer ends no connection: the request alone is answered with an error (``LateAnswers.expire``).
 """
 

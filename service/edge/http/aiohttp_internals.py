@@ -179,7 +179,7 @@ def release_handshake_state(request: web.Request, response: web.WebSocketRespons
 
 
 def release_ended(socket: web.WebSocketResponse) -> None:
-    """Free what a WebSocket keeps that ended with an error."""
+    """Free what a WebSocket that ended with an error still keeps."""
     reader: Any = socket._reader if has(Feature.ENDED) else None
     for error in (socket.exception(), reader and reader.exception()):
         forget_frames(error)
@@ -188,7 +188,8 @@ def release_ended(socket: web.WebSocketResponse) -> None:
 def forget_frames(error: BaseException | None) -> None:
     """Free the frames that an error came through, where aiohttp keeps the error.
 
-    They keep the connection, with the messages or the part of a body that had come, and that keeps the error.
+    The frames refer to the connection, with the messages or the part of a body that it has read, and the connection
+    refers to the error.
     """
     while error is not None:
         error.__traceback__, error = None, error.__context__

@@ -1,7 +1,7 @@
-"""The form of an answer, what a client asks for of it, and the wait for one that the core gives later.
+"""The form of an answer, what a client asks for in it, and the wait for one that the core gives later.
 
-A client accepts media types (RFC 9110, section 12.5.1), of which ours count where it names them; and prefers not to
-wait (RFC 7240).
+A client asks for media types (RFC 9110, section 12.5.1): one of ours counts only if it is named. It may also prefer
+not to wait (RFC 7240).
 """
 
 import asyncio
@@ -23,7 +23,7 @@ T = TypeVar("T")
 NDJSON: Final = "application/x-ndjson"
 SSE: Final = "text/event-stream"
 _NO_STORE: Final = {hdrs.CACHE_CONTROL: "no-store"}
-"""No cache may keep it: it is another one the next time."""
+"""No cache may keep it: the next answer may be a different one."""
 
 
 def wants_sse(request: web.Request) -> bool:

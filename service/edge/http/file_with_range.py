@@ -11,14 +11,14 @@ __all__ = ["FileWithRange"]
 
 _RANGE: Final = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))", re.ASCII | re.IGNORECASE)
 _BEYOND: Final = 10**18
-"""Where no file has a byte: the last zero bytes cannot be sent."""
+"""Beyond the end of every file: asking for the last zero bytes is answered as a range that starts here."""
 
 
 class FileWithRange(web.FileResponse):
-    """A file, or the range of it that is asked for; other kinds of ranges are ignored, and it is sent whole.
+    """A file, or the one range of it that is asked for; for anything else in the header, the file is sent whole.
 
-    A server may do so (RFC 9110, section 14.2), and has to where it does not know the unit. aiohttp answers 416 to
-    several ranges too, as if the file were shorter, and sends all of it as its last zero bytes.
+    A server may ignore ranges (RFC 9110, section 14.2), and has to if it does not know the unit. aiohttp answers
+    several ranges with 416, as if the file were shorter, and a request for the last zero bytes with all of it.
     """
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:

@@ -30,7 +30,7 @@ from service.runtime.per_turn import PerTurn
 __all__ = ["HttpServer", "owner_at", "read_for"]
 
 _UNREAD: Final = 0.05
-"""Seconds that an idle connection has longer, for the loop to read what has come."""
+"""Seconds more that an idle connection has, so that the loop can read what has come."""
 _READ: Final = 8
 """Connections whose bodies are read on in one turn of the loop, 256 KiB and 0.2 ms each."""
 _BEGUN: Final = 4
@@ -115,7 +115,7 @@ class _Protocol(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """End what is under way when it is the client's turn: a thousand sockets of one client may end together."""
         if self.upgraded and self.unread:
-            # What came before the end counts; a request that nobody waits for does not.
+            # Messages that came before the end still count; a request whose client has gone does not.
             contain("messages could not be read", self._read)
         task, request = internals.task_of(self), internals.request_of(self)
         super().connection_lost(exc)
@@ -124,9 +124,9 @@ class _Protocol(RequestHandler):
             self.turns.end.call(self.owner, task.cancel)
 
     def _process_keepalive(self) -> None:
-        """Close an idle connection, unless its next request has come: where the loop is late, that is unread yet.
+        """Close an idle connection unless its next request has come, which a late loop may not have read yet.
 
-        A client whose request is answered by a reset does not know whether it was carried out.
+        A client whose connection is reset after it sent a request does not know whether that was carried out.
         """
         asyncio.get_running_loop().call_later(_UNREAD, self._close_idle)
 
@@ -176,7 +176,7 @@ _REASONS: Final = {
 
 
 def _forget(request: web.BaseRequest | None, task: asyncio.Task[None]) -> None:
-    """Free the frames of a connection whose client left amid a request; they and their errors keep each other."""
+    """Free the frames of a request whose client has left; they and their errors keep each other alive."""
     if request is not None:
         internals.forget_frames(request.content.exception())
     try:

@@ -34,8 +34,8 @@ _ALL: Final = 8 << 10
 """Bytes of all clients' messages, counted as those, that are carried out in one turn of the loop: clients take
 turns, however many connections each has."""
 _ARRAYS: Final = 32
-"""Arrays of requests that are carried out at a time, and as many for clients that have none of those: what is left
-of each is in memory, 1.4 MiB of objects for 64 KiB of text."""
+"""Arrays of requests that are carried out at a time, and as many more for clients that have none under way: what
+is left of each is in memory, 1.4 MiB of objects for 64 KiB of text."""
 _EVERY: Final = 1.0
 """Seconds between two looks for requests that the store has not answered."""
 
@@ -53,7 +53,7 @@ class MessageHandler(Protocol):
 
 
 def message_turns() -> PerTurn:
-    """Return what the clients of an endpoint take turns with to have their messages carried out."""
+    """Return the turns in which the messages of an endpoint's clients are carried out."""
     return PerTurn(_ALL, _TURN)
 
 

@@ -53,7 +53,7 @@ class PingTimer:
 
     def _beat(self) -> float | None:
         if self._turns.waiting:
-            # The loop is behind: who is pinged only now would have less than half a heartbeat to answer.
+            # The loop is behind: a client that is pinged only now would have less than half a heartbeat to answer.
             return self._pause
         count = len(self._slots)
         for connection in tuple(self._slots[(self._next - count // 2) % count]):
