@@ -224,6 +224,7 @@ async def test_requests_of_a_cancelled_batch_end_a_few_in_each_turn_and_its_plac
     assert (max(ended.values()), ended.total(), bench.runner.active) == (8, 90, 0)
 
 
+@pytest.mark.usefixtures("uncollected")
 async def test_a_cancelled_request_holds_nothing_that_the_collector_has_to_find() -> None:
     held: weakref.WeakSet[Body] = weakref.WeakSet()
 
@@ -237,14 +238,9 @@ async def test_a_cancelled_request_holds_nothing_that_the_collector_has_to_find(
     batch = bench.start(10)
     await asyncio.sleep(1)
     assert len(held) == 10
-    gc.collect()
-    gc.disable()
-    try:
-        bench.batches.cancel(batch.id)
-        await asyncio.sleep(1)
-        assert len(held) == 0
-    finally:
-        gc.enable()
+    bench.batches.cancel(batch.id)
+    await asyncio.sleep(1)
+    assert len(held) == 0
 
 
 class Body:
@@ -440,24 +436,20 @@ async def test_draining_takes_no_new_batch_and_close_ends_every_task() -> None:
     assert bench.batches.statistics().active == 0
 
 
+@pytest.mark.usefixtures("uncollected")
 @pytest.mark.parametrize("keep", Keep)
 async def test_what_a_batch_kept_is_freed_when_it_is_dropped(keep: Keep) -> None:
     # Without the collector of cycles: it comes after millions of allocations.
     bench = Bench()
-    gc.collect()
     # Earlier tests have left theirs.
     known = {id(one) for one in gc.get_objects() if isinstance(one, Batch | Topic)}
-    gc.disable()
-    try:
-        reader = bench.read(bench.start(3, keep=keep))
-        await asyncio.sleep(1)
-        assert events(reader)[-1]["event"] == "done"
-        reader.detach()
-        del reader
-        bench.fetcher.orders.clear()
-        await asyncio.sleep(600)
-        assert bench.hub.log_bytes == 0
-        ours = [one for one in gc.get_objects() if isinstance(one, Batch | Topic) and id(one) not in known]
-        assert ours == []
-    finally:
-        gc.enable()
+    reader = bench.read(bench.start(3, keep=keep))
+    await asyncio.sleep(1)
+    assert events(reader)[-1]["event"] == "done"
+    reader.detach()
+    del reader
+    bench.fetcher.orders.clear()
+    await asyncio.sleep(600)
+    assert bench.hub.log_bytes == 0
+    ours = [one for one in gc.get_objects() if isinstance(one, Batch | Topic) and id(one) not in known]
+    assert ours == []
