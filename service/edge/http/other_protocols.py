@@ -31,12 +31,15 @@ _HTTP_2: Final = (
 _TLS: Final = ("TLS", "use http:// here, or give the service --tls-cert and --tls-key")
 _HTTP: Final = ("HTTP without TLS", "use https:// here; in a proxy, too, which then needs to trust the certificate")
 
-_PREFACES: Final = {b"PROXY ": _PROXY, b"\r\n\r\n\0\r\nQUIT\n": _PROXY, b"PRI * HTTP/2": _HTTP_2, b"\x16\x03": _TLS}
-_PLAIN: Final = dict.fromkeys(
-    (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"PATCH ", b"DELETE ", b"OPTIONS ", b"CONNECT "), _HTTP
-)
-NOT_HTTP: Final = tuple(_PREFACES)
-NOT_TLS: Final = (*(preface for preface in _PREFACES if _PREFACES[preface] is not _TLS), *_PLAIN)
+_PROTOCOLS: Final = {
+    b"PROXY ": _PROXY,
+    b"\r\n\r\n\0\r\nQUIT\n": _PROXY,
+    b"PRI * HTTP/2": _HTTP_2,
+    b"\x16\x03": _TLS,
+    **dict.fromkeys((b"GET ", b"HEAD ", b"POST ", b"PUT ", b"PATCH ", b"DELETE ", b"OPTIONS ", b"CONNECT "), _HTTP),
+}
+NOT_HTTP: Final = tuple(preface for preface, found in _PROTOCOLS.items() if found is not _HTTP)
+NOT_TLS: Final = tuple(preface for preface, found in _PROTOCOLS.items() if found is not _TLS)
 """What other protocols begin with, at the port for HTTP, and at the one for TLS."""
 
 
@@ -51,7 +54,7 @@ class OtherProtocols:
 
     def refusal(self, data: bytes, peer: object) -> bytes:
         """Return the answer to a connection that begins with one of ``NOT_HTTP`` or ``NOT_TLS``."""
-        what, advice = next(found for preface, found in {**_PREFACES, **_PLAIN}.items() if data.startswith(preface))
+        what, advice = next(found for preface, found in _PROTOCOLS.items() if data.startswith(preface))
         if count := self._seen[what].happened():
             address = str(peer[0]) if isinstance(peer, tuple) else None
             fields = {"what": what, "address": address, "advice": advice, "count": count}
