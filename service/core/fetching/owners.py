@@ -37,6 +37,7 @@ _FAVOUR: Final = 4
 """How many turns a newcomer has where others are none: what is soon over goes before what goes on for long."""
 
 _LOOKS: Final = 16
+"""Owners that are held back, and are looked at for each place that comes free."""
 
 
 @dataclass(slots=True, eq=False)
@@ -271,11 +272,11 @@ class Owners:
         """Return an owner that was held back and may have a place now, if one of the next ``_LOOKS`` may."""
         for _ in range(min(len(self._held_back), _LOOKS)):
             name, _ = self._held_back.popitem(last=False)
-            owner = self.states.get(name)
-            if owner is not None and not self.used_up(owner):
+            if (owner := self.states.get(name)) is None:
+                continue
+            if not self.used_up(owner):
                 return owner
-            if owner is not None:
-                self._held_back[name] = None
+            self._held_back[name] = None
         return None
 
     def forget_unused(self, owner: OwnerState) -> None:

@@ -124,7 +124,7 @@ class Parking:
             return
         if owner is None:
             host.shut_until = until
-            paused = [(task, until) for tasks in host.owners.values() for task in tasks]
+            paused = [(task, until) for task in self.at(origin)]
             others = [one for one in host.unseen if one[1] > until]
         else:
             paused = [(task, until) for task in host.owners.get(owner, ())]
