@@ -37,7 +37,7 @@ class Planned:
 
     def __init__(self, limits: BatchLimits = LIMITS) -> None:
         self.rejected: list[tuple[int, Failure]] = []
-        self.hosts = HostLimiter(limits.active_per_host, chance=lambda: 1.0)
+        self.hosts = HostLimiter(limits.active_per_host, chance=lambda: 1.0, shared=limits.hosts_shared)
         self.plan = FetchPlan(limits, Policy(), self.hosts)
         self.admit: Callable[[Batch], Permit | Failure] = lambda batch: Permit.START
 
@@ -368,9 +368,7 @@ def test_what_is_offered_a_place_and_has_no_turn_ends_at_its_deadline_and_gives_
 
 
 def test_one_client_leaves_places_at_a_host_to_the_others() -> None:
-    planned = Planned()
-    planned.hosts = HostLimiter(20, chance=lambda: 1.0, shared=True)
-    planned.plan = FetchPlan(LIMITS, Policy(), planned.hosts)
+    planned = Planned(replace(LIMITS, hosts_shared=True))
     planned.add(batch_of(hosts(50), name="a", owner="a"))
     held = planned.start()
     assert len(held) == 15
@@ -435,14 +433,18 @@ def test_a_client_that_has_room_again_goes_on_where_there_is_a_place_and_not_onl
     assert [task.target.host for task in planned.start()] == ["h0.example"]
 
 
-def test_urls_of_one_client_fail_where_its_host_is_left_alone_for_it_and_those_of_others_start() -> None:
-    planned = Planned()
-    planned.hosts = HostLimiter(1, chance=lambda: 1.0, shared=True)
-    planned.plan = FetchPlan(LIMITS, Policy(), planned.hosts)
+def two_at_a_host_with_one_place() -> tuple[Planned, FetchTask]:
+    """Return a plan in which two URLs of one client and one of another wait, and the task that they wait for."""
+    planned = Planned(replace(LIMITS, active_per_host=1, hosts_shared=True))
     planned.add(batch_of(hosts(3), name="a", owner="a", timeout=3.0))
     [first] = planned.start()
     planned.add(batch_of(hosts(1), name="b", owner="b", timeout=3.0))
     assert planned.start() == []
+    return planned, first
+
+
+def test_urls_of_one_client_fail_where_its_host_is_left_alone_for_it_and_those_of_others_start() -> None:
+    planned, first = two_at_a_host_with_one_place()
     for number in range(2):
         planned.hosts.record("http://h0.example:80", "slow", 0.0, 0.0, 9.0, f"/{number}", Owner("a"))
     planned.plan.free(first)
@@ -455,13 +457,7 @@ def test_urls_of_one_client_fail_where_its_host_is_left_alone_for_it_and_those_o
 def test_urls_that_have_no_time_for_several_pauses_of_their_host_fail_once(
     asked_for_less: str, started: list[str]
 ) -> None:
-    planned = Planned()
-    planned.hosts = HostLimiter(1, chance=lambda: 1.0, shared=True)
-    planned.plan = FetchPlan(LIMITS, Policy(), planned.hosts)
-    planned.add(batch_of(hosts(3), name="a", owner="a", timeout=3.0))
-    [first] = planned.start()
-    planned.add(batch_of(hosts(1), name="b", owner="b", timeout=3.0))
-    assert planned.start() == []
+    planned, first = two_at_a_host_with_one_place()
     for number, name in enumerate(asked_for_less):
         at = number / 10
         planned.hosts.record("http://h0.example:80", "slow", at, at, 9.0, f"/{number}", Owner(name))

@@ -8,9 +8,6 @@ import msgspec
 import pytest
 
 from service.core.fetching.batch import BatchLimits
-from service.core.fetching.dial_policy import Policy
-from service.core.fetching.host_limiter import HostLimiter
-from service.core.fetching.plan import FetchPlan
 from service.core.owner import Owner
 from tests.core.test_plan import Planned, batch_of, hosts
 
@@ -21,8 +18,6 @@ LIMITS = replace(BatchLimits(), active=30, active_per_host=4, active_per_client=
 def busy() -> Planned:
     """Return a plan in which URLs run, wait for a host, wait for a retry, and have left."""
     planned = Planned(LIMITS)
-    planned.hosts = HostLimiter(4, chance=lambda: 1.0, shared=True)
-    planned.plan = FetchPlan(LIMITS, Policy(), planned.hosts)
     planned.add(batch_of(hosts(40, 3), name="a", owner="a", timeout=5.0))
     planned.add(batch_of(hosts(40, 3), name="b", owner="b", timeout=50.0))
     running = planned.start()

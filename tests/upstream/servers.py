@@ -54,6 +54,25 @@ class Raw:
         return f"http://127.0.0.1:{self.port}/"
 
 
+class Answering(Raw):
+    """Answers each request with what :meth:`answer_to` returns."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.append(writer)
+        try:
+            while True:
+                self.requests.append(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(await self.answer_to(self.requests[-1]))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def answer_to(self, request: bytes) -> bytes:
+        """Return the answer to a request, which is the last of ``requests``."""
+        return b"".join(self.answer)
+
+
 def policy_for(*ports: int) -> Policy:
     """Return a policy that lets loopback through on these ports."""
     return Policy(nets=LOOPBACK, ports=frozenset(ports))

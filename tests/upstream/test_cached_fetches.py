@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
 from service.upstream.guard import Lookup
 from service.upstream.runner import Runner
-from tests.upstream.servers import Raw, policy_for
+from tests.upstream.servers import Answering, Raw, policy_for
 from tests.upstream.test_batches import FakeReader, events
 
 
@@ -161,18 +161,11 @@ async def test_a_cut_or_broken_body_is_not_kept() -> None:
         assert len(engine_.server.requests) == 2
 
 
-class Refusing(Raw):
+class Refusing(Answering):
     """Refuses requests with conditions."""
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections.append(writer)
-        try:
-            while True:
-                self.requests.append(await reader.readuntil(b"\r\n\r\n"))
-                conditional = b"If-None-Match" in self.requests[-1]
-                writer.write(self.answer[conditional])
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
+    async def answer_to(self, request: bytes) -> bytes:
+        return self.answer[b"If-None-Match" in request]
 
 
 @pytest.mark.parametrize(
@@ -186,15 +179,11 @@ async def test_a_server_that_refuses_our_conditions_is_asked_without_them(status
     assert [b"If-None-Match" in request for request in server.requests] == [False, True, False]
 
 
-class OneAfterAnother(Raw):
+class OneAfterAnother(Answering):
     """Answers each request with the next of its pages."""
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections.append(writer)
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                self.requests.append(await reader.readuntil(b"\r\n\r\n"))
-                writer.write(self.answer[len(self.requests) - 1])
+    async def answer_to(self, request: bytes) -> bytes:
+        return self.answer[len(self.requests) - 1]
 
 
 @pytest.mark.parametrize("header", ["cache-control: private, no-store\r\nset-cookie: session=1", "set-cookie: a=1"])
@@ -215,17 +204,12 @@ async def test_what_a_private_redirect_leads_to_is_not_for_others() -> None:
         assert len({event["body"] for [event] in found}) == 2
 
 
-class Mirror(Raw):
+class Mirror(Answering):
     """Shows each client what it has sent, half a second later."""
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections.append(writer)
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                self.requests.append(await reader.readuntil(b"\r\n\r\n"))
-                shown = self.requests[-1]
-                await asyncio.sleep(0.5)
-                writer.write(page("cache-control: max-age=60", body=shown))
+    async def answer_to(self, request: bytes) -> bytes:
+        await asyncio.sleep(0.5)
+        return page("cache-control: max-age=60", body=request)
 
 
 async def test_what_shows_the_trace_of_one_client_is_given_to_nobody_else() -> None:

@@ -12,7 +12,7 @@ from service.core.fetching.outcome import Failure, Fetched
 from service.upstream.attempts import FetchAttempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
-from tests.upstream.servers import Raw, policy_for, target_of
+from tests.upstream.servers import Answering, Raw, policy_for, target_of
 from tests.upstream.test_fetcher import fetch, this_task
 from tests.upstream.test_flights import Bench, Slow, ask, events
 from tests.upstream.test_guard import FakeLookup
@@ -20,20 +20,12 @@ from tests.upstream.test_guard import FakeLookup
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-class Redirecting(Raw):
+class Redirecting(Answering):
     """Redirects what is asked of ``/from/x`` with some header lines, and answers everything else."""
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections.append(writer)
-        try:
-            while True:
-                self.requests.append(await reader.readuntil(b"\r\n\r\n"))
-                moved = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n" + b"".join(self.answer) + b"\r\n"
-                writer.write(moved if self.requests[-1].startswith(b"GET /from/x ") else OK)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+    async def answer_to(self, request: bytes) -> bytes:
+        moved = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n" + b"".join(self.answer) + b"\r\n"
+        return moved if request.startswith(b"GET /from/x ") else OK
 
     def asked(self) -> list[str]:
         return [request.split(b"\r\n")[0].decode().split(" ")[1] for request in self.requests]
