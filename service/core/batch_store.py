@@ -45,35 +45,35 @@ class KeptBatch:
 class BatchStore(Protocol):
     """Where batches are kept; their events are in their topics, which the topic store has.
 
-    Called on the loop's thread alone; nothing waits or raises. An answer is None where nothing has to be waited
-    for, else a ``Pending`` that the store settles once, on the loop's thread and from outside of the call: with
+    Called on the loop's thread alone; no method blocks or raises. A method returns None where the caller need not
+    wait, else a ``Pending`` that the store settles once, on the loop's thread and after the call has returned: with
     the batch itself, or with the StorageFailed that refuses it. Answers about one batch come in the order of the
-    calls. What is refused leaves nothing, and an answer that nobody waits for any more is given all the same:
-    there is no cancelling.
+    calls. What is refused leaves nothing behind. A call cannot be cancelled: its answer comes even if nobody waits
+    for it any more.
 
-    The caller makes the topic first, calls ``begin`` once, and the other two only for what was begun. It may count
-    on the batch as it was given: a store reads it during the call, and does not change it. Times are in seconds,
-    by the hub's clock. What is kept of a batch goes with its topic: when the topic store has that expire.
+    The caller makes the topic first, calls ``begin`` once, and the other two only for a batch that was begun. A
+    store reads the batch during the call, and does not change it. Times are in seconds, by the hub's clock. What is
+    kept of a batch is deleted together with its topic, when that expires in the topic store.
     """
 
     outlives: bool
     """Whether a batch goes on after a restart."""
 
     def begin(self, batch: Batch) -> Pending[Batch] | None:
-        """Keep a batch that begins; it is accepted with the answer, and not before."""
+        """Keep a batch that begins; it is not accepted before the answer has come."""
         ...
 
     def change(self, batch: Batch, keep: Keep, *, cancelled: bool) -> Pending[Batch] | None:
-        """Keep who keeps it alive, and whether it was cancelled; if refused, what was kept before stays."""
+        """Keep who keeps it alive, and whether it was cancelled; if that is refused, the earlier state stays."""
         ...
 
     def end(self, batch: Batch) -> None:
-        """Forget what it has asked for: its last event is stored. Harmless when repeated, or too late."""
+        """Forget what it has asked for: its last event is stored. A repeated or late call does no harm."""
         ...
 
 
 class MemoryBatches:
-    """The store of batches of a service that keeps nothing on disk: all there is of a batch is its state."""
+    """The store of batches of a service that keeps nothing on disk: a batch exists in memory alone."""
 
     outlives = False
 

@@ -57,7 +57,7 @@ class OwnerLines(Generic[Key, Item]):
 
     def take(self, may: Callable[[Key], bool]) -> tuple[Key, Item] | None:
         """Remove and return the oldest item of the first owner that may have a place, if any may."""
-        # Owners that are skipped keep their turn. They are few: they may not have more because they have much.
+        # Owners that are skipped keep their turn. They are few, as only owners with many places are refused more.
         owner = next(filter(may, self._lines), None)
         if owner is None:
             return None

@@ -29,7 +29,7 @@ class OwnerRanking:
         return f"<OwnerRanking {len(self._powers)} owners, {len(self.changed)} changed>"
 
     def top(self) -> Owner:
-        """Return an owner than which nobody holds twice as much; there has to be one."""
+        """Return an owner that holds at least half as much as any other; there has to be one."""
         for owner in self.changed:
             power = self._held(owner).bit_length()
             if power != self._powers.get(owner):

@@ -86,7 +86,7 @@ class OwnerQueue(Generic[T]):
 class FairQueue(Generic[T]):
     """Items that wait for the same thing, by owner; each owner's keep their order. True while anything waits.
 
-    Who serves it takes items of the :attr:`first` line, from the left, and then calls :meth:`spend`.
+    To serve it, take items of the :attr:`first` line, from the left, and then call :meth:`spend`.
     """
 
     __slots__ = ("_lines", "_turns")

@@ -1,4 +1,4 @@
-"""What the batches of each owner hold of what all share: of the disk, and of the memory that running ones leave.
+"""What the batches of each owner hold of what all owners share: the disk, and the memory that running ones leave.
 
 A finished batch that nobody reads makes room for what comes next: the oldest of the owner that keeps most, or of
 the owner that needs room. If there is none, a new batch is refused, and the remaining URLs of a running one fail

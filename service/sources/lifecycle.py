@@ -9,10 +9,10 @@
     KEPT       |          |         |            |           | KEPT       | KEPT       |        | GONE
     GONE       |          |         |            |           |            |            |        |
 
-*Accepted* and *refused* are answers of the store of batches; until then nobody but its client knows of it. It
-holds its places in the pools from the request until its last URL has ended. *Cancel* counts from the moment on at
-which that is stored; then what is left fails, a slice a turn. *Abandon*: ``Keep`` says how long it goes on
-without a reader. *Stored* is its last event, ``done``; from then on it is kept for as long as the setting says.
+*Accepted* and *refused* are answers of the store of batches; until then only its client knows of the batch. It
+holds its places in the pools from the request until its last URL has ended. *Cancel* takes effect when it is
+stored; then the remaining URLs fail, some in each turn. *Abandon*: ``Keep`` says how long a batch goes on without
+a reader. *Stored*: its last event, ``done``, is stored; from then on it is kept for as long as the setting says.
 """
 
 import asyncio
@@ -35,8 +35,9 @@ __all__ = ["Lifecycle", "restored"]
 class Lifecycle:
     """What batches hold until they are done, and one timer for each: how long it waits for a reader, or is kept.
 
-    ``began`` gets a batch that the store has accepted later, ``refused`` one of which nothing is left,
-    ``abandoned`` one that has waited for a reader in vain, and ``expired`` one that has been kept long enough.
+    ``began`` is called with a batch that the store has accepted after a wait, ``refused`` with one that it has
+    refused, ``abandoned`` with one that has waited too long for a reader, and ``expired`` with one that has been
+    kept long enough.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class Lifecycle:
                 batch.keep = Keep.DETACHED
                 then(batch)
             elif batch.accepted is stored:
-                # Who asks for the batch next is not refused for that: it goes on as it was.
+                # The batch goes on as it was: a later request for it is not to get this error.
                 batch.accepted = None
 
         stored = self._store.change(batch, Keep.DETACHED, cancelled=batch.cancelled)
@@ -179,7 +180,7 @@ class Lifecycle:
 
 
 def restored(kept: KeptBatch, hub: Hub, listener: FetchListener[Batch]) -> Batch:
-    """Return a batch of before a restart as it was, and make its topic: only what has not ended is wanted."""
+    """Return a batch from before a restart as it was, and make its topic; URLs that have ended are not fetched."""
     topic = hub.log(f"batch:{kept.id}", kept.owner, restored=True)
     batch = Batch(
         kept.id, topic, kept.owner, kept.keep, kept.items, kept.options, kept.started, listener, kept.key,

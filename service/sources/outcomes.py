@@ -21,7 +21,7 @@ _STEPPED: Final = {"thread": "threads", "process": "processes", "waiting": "wait
 
 
 class OutcomeRecorder:
-    """Appends events, and returns whether it has: not for a URL that has its event already."""
+    """Appends events. Each method returns whether it has: a URL that has its event already gets no second one."""
 
     def __init__(self, hub: Hub, retention: Retention) -> None:
         self.ok = 0
@@ -37,7 +37,7 @@ class OutcomeRecorder:
         self, batch: Batch, task: FetchTask, fetched: Fetched, queued: float, *, shared: bool,
         steps: Sequence[bytes] | None = None,
     ) -> bool:  # fmt: skip
-        """Append a result, or why it is refused; ``queued`` is in seconds."""
+        """Append a result, or the failure that refuses it; ``queued`` is in seconds."""
         if batch.finished[task.index]:
             return False
         began = perf_counter()

@@ -11,7 +11,7 @@ Else a batch whose owner has used up its share goes on like this:
     no reader has come, or none came back    its remaining URLs fail as ``too_large``
       within ``PATIENCE``
 
-What they hold on disk is counted, and bounded, apart (``batch_shares.py``); it hears of each batch from here.
+What they hold on disk is counted and bounded separately (``batch_shares.py``); each batch is reported to it here.
 
 So everything that a batch waits for ends by itself. A batch that waits for a reader to come back (``Keep.LINGER``)
 ends with that wait.

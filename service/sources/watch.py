@@ -196,7 +196,7 @@ class Watch:
     def stop(self) -> tuple[View, ...]:
         """Stop polling, and stop processing the last answer: if that waits for a selection, others get its turn.
 
-        Return the views, which it gives up: each refers to it, and only the collector would find such a cycle.
+        Return the views, and drop them here: each refers to the watch, a cycle that only the collector would free.
         """
         self.stopped = True
         for waiting in (self.timer, self.end, self.reading):

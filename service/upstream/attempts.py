@@ -47,7 +47,7 @@ _SHORTEST: Final = 4
 
 
 def _nobody_else() -> None:
-    """Keep an attempt apart that no one has joined."""
+    """Do nothing: nobody has joined the attempt."""
 
 
 class FetchAttempt(msgspec.Struct, eq=False):
@@ -74,8 +74,8 @@ class FetchAttempt(msgspec.Struct, eq=False):
     move: Callable[[str], Awaitable[Failure | None]] | None = None
     """Called before another origin is asked than the one before: it waits for a place there."""
     kept_apart: Callable[[], None] = _nobody_else
-    """Called when the head of an answer, that of a redirect too, says that it is for its owner alone, or shows what
-    only its owner has sent; or when it has to wait for something that others may have at once."""
+    """Called when the attempt turns out to be for its owner alone: the head of an answer, or of a redirect, says
+    so; an answer shows what only its owner has sent; or it has to wait where another owner's would not."""
     slow: bool = False
     """Whether it was ended for a body that came too slowly."""
     key: CacheKey | None = None

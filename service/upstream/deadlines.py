@@ -1,7 +1,7 @@
 """Time limits of fetches, from one timer; and a watchdog for waits that nothing ends.
 
-Every wait of a fetch has an end of its own (ARCHITECTURE.md lists them). A URL that has no event long after its
-deadline all the same, of a bug, fails, and is logged.
+Every wait of a fetch has an end of its own (ARCHITECTURE.md lists them). If a bug leaves a URL without an event
+long after its deadline, the watchdog logs it and has it fail.
 """
 
 import asyncio
@@ -90,8 +90,8 @@ class Watchdog:
     """Looks once a second while anything is on the clock.
 
     ``drop`` takes a URL out of where it waits, and says which of :data:`WAITS` that is, and for what exactly;
-    ``fail`` delivers its failure. Only what is overdue at two looks in a row is ended: at the first look after the
-    loop was held up, the usual ends have not had their turn.
+    ``fail`` delivers its failure. A URL is ended only if two looks in a row find it overdue: at the first look
+    after the loop was held up, the usual ends have not run yet.
     """
 
     def __init__(

@@ -94,8 +94,8 @@ class Delivery:
         self.undelivered = Pool("undelivered_bytes", _BEHIND, eager=FOUR_FIFTHS)
         """What has landed; an owner that has used up its share begins nothing new."""
         self.turn = PerTurn(_TURN)
-        """For what needs no request: it is rejected, answered from the cache, or joins a flight. Nothing more is to
-        begin or to be rejected in a turn of which nothing is left."""
+        """For URLs that need no request: rejected, answered from the cache, or joined to a flight. Once a turn is
+        used up, no URL begins or is rejected before the next."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -202,7 +202,7 @@ class Delivery:
             _log.exception("a failure could not be delivered", extra={"asker": asker, **fields})
 
     def _settle(self) -> None:
-        """Deliver some of what has landed, and come back for the rest, after a bug too."""
+        """Deliver some of what has landed, and come back for the rest, even after a bug."""
         well = contain("outcomes could not be delivered", self._deliver_some)
         if not self._landed:
             self._idle.set()

@@ -47,7 +47,7 @@ class LookupFailed(NameNotFound):
 
 
 class NoTurn(LookupFailed):
-    """The owner that asked has too many names that are being looked up: another owner's try may do at once."""
+    """The owner that asked has too many look-ups under way: for another owner a try may succeed at once."""
 
 
 _Outcome = list[str] | NameNotFound
@@ -160,7 +160,7 @@ class GuardedResolver:
             # One asker that leaves does not end the look-up for the others; its time is bounded anyway.
             outcome = await asyncio.shield(self._look_up(host, owner))
             if isinstance(outcome, NameNotFound):
-                # Not the one that is kept: its traceback would have the frames of all who wait, and they have it.
+                # A new one: the traceback of the kept one would hold the frames of all who wait, and they hold it.
                 raise type(outcome)(*outcome.args)
             addresses = outcome
         if not all(map(self._policy.allows_text, addresses)):
@@ -186,7 +186,7 @@ class GuardedResolver:
         try:
             async with asyncio.timeout(self._timeout) as limit, self.turns.turn(owner):
                 began = True
-                # Others may wait for it from now on: they are not to pay for what its owner has waited.
+                # Others may join from now on: the time that its owner has waited is not to shorten theirs.
                 limit.reschedule(asyncio.get_running_loop().time() + self._timeout)
                 return await self._begin(host)
         except TimeoutError:

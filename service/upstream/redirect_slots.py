@@ -41,9 +41,9 @@ class RedirectSlots:
     async def move(
         self, work: FetchTask, origin: str, waits: Callable[[], object] = lambda: None
     ) -> Failure | None:
-        """Exchange a place for one at ``origin``; return why that is in vain, or None.
+        """Exchange a place for one at ``origin``; return None, or why it would come too late.
 
-        ``waits`` is called where the host has a place, and not for this owner.
+        ``waits`` is called where the host has a free place that this owner may not have.
         """
         owner, now = work.group.owner, self._clock()
         opens = self._hosts.opens_for(origin, owner)

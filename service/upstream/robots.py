@@ -41,7 +41,7 @@ class Robots:
             timer=self._loop.time,
             getsizeof=lambda known: max(known[1].size, _MEMORY // _ORIGINS),
         )
-        """How long the rules of an origin hold, in seconds, and the rules: for all owners, or for one."""
+        """Of an origin, for all owners or for one: how many seconds its rules hold, and the rules."""
         self._asking: dict[tuple[str, Owner], asyncio.Task[Rules]] = {}
 
     def __repr__(self) -> str:
@@ -73,7 +73,7 @@ class Robots:
         task = asyncio.current_task()
         assert task is not None
         attempt = FetchAttempt(target.at("/robots.txt"), "GET", {}, None, 10.0, _SIZE, 5, robots=False)
-        # Not over a connection of its owner, who could have got another answer into it: the rules hold for all.
+        # The rules hold for all: not over a connection of this owner, whose earlier requests may have tainted it.
         attempt.owner = Owner(f"robots.txt for {owner}", owner.weight)
         apart = False
 
@@ -88,7 +88,7 @@ class Robots:
             # What cannot be read forbids everything for the time being (section 2.3.1.4); what redirects
             # without an end is as if it were not there (section 2.3.1.2).
             rules, age = (ALL, _AGE) if outcome.kind == "redirects" else (NONE, _UNREACHED_AGE)
-            # Too many look-ups of one owner, or our lack of memory, say nothing of the host.
+            # Neither too many look-ups of one owner nor our lack of memory says anything of the host.
             holds_for = owner if apart or outcome is NO_MEMORY else None
         elif outcome.status >= 500:
             rules, age = NONE, _UNREACHED_AGE

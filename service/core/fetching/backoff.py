@@ -25,7 +25,7 @@ _INSISTENCE: Final = 4.0
 without a good answer between them for four times as long."""
 _BUDGET: Final = 50.0
 _REFILL: Final = 0.2
-"""Retries that such a host gets at once, and for each success: 20 %, as in Finagle and Envoy."""
+"""Retries that such a host has at first, and gains with each success: 20 %, as in Finagle and Envoy."""
 _TOO_BUSY: Final = 2.0
 _DECAY: Final = 0.1
 """Answers of 503 without a Retry-After may be one page's: they count as a request for less from every tenth on."""
@@ -60,7 +60,7 @@ class Backoff:
         return True
 
     def fine(self, begun: float) -> bool:
-        """Take a good answer to what began at ``begun``; return whether it is as if nothing had happened."""
+        """Record a good answer to an attempt that began at ``begun``; return whether all is well again."""
         self._failures = 0
         self._busy_score = max(0.0, self._busy_score - _DECAY)
         self.budget = min(_BUDGET, self.budget + _REFILL)
@@ -78,7 +78,7 @@ class Backoff:
         self, verdict: HostVerdict, begun: float, now: float, retry_after: float | None, url: str | None, *,
         active: int, chance: float,
     ) -> None:  # fmt: skip
-        """Take a refusal or a failure, while ``active`` requests are under way; ``chance`` is from 0 to 1."""
+        """Record a refusal or a failure, while ``active`` requests are under way; ``chance`` is from 0 to 1."""
         if verdict == "down":
             self._down(begun, now, chance)
         elif verdict == "slow" or retry_after is not None or self._count_busy():
@@ -97,7 +97,7 @@ class Backoff:
         self._tripped = False
         if retry_after is not None:
             if url is not None and url == self._last_url:
-                # It says nothing of the host that it has not said before; its retries wait as long as it wants.
+                # The same URL again says nothing new of the host; its own retries wait as long as it asks for.
                 return
             longest = min(_LONGEST_RETRY_AFTER, _FIRST_RETRY_AFTER * _INSISTENCE**self._retry_afters)
             self.not_before = max(self.not_before, now + min(retry_after, longest))
@@ -124,5 +124,5 @@ class Backoff:
         if pause:
             ceiling = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**self._pauses)
             self._pauses += 1
-            # Half of it is certain: a pause of nearly nothing is none.
+            # At least half of it: a pause of nearly 0 s would have no effect.
             self.not_before = max(self.not_before, now + ceiling * (0.5 + chance / 2))

@@ -2,8 +2,8 @@
 
 Theory of operation. A host has a count and nothing else until an answer asks for less (429, 503), a request
 does not reach it, or an attempt is made again. From then on it has a state (``backoff.py``), until it is at its
-full limit again and its retry budget is refilled. Where clients share hosts, each of them has states of its own:
-what one has met holds back that one alone, until another meets the same (``witnesses.py``).
+full limit again and its retry budget is refilled. Where clients share hosts, each client also has a state of its
+own there: trouble holds back the client that meets it alone, until a second one meets it too (``witnesses.py``).
 """
 
 from collections.abc import Callable, Collection, Container

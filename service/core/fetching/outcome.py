@@ -1,6 +1,6 @@
-"""The outcome of a URL, and of the question whether it may start; and what an attempt means.
+"""The outcome of a URL, and of the question whether it may start; and what the outcome of an attempt means.
 
-Whether it is made again, and when, and what it says of its host.
+That is: whether the attempt is made again, and when, and what it says of the host.
 """
 
 from dataclasses import dataclass

@@ -33,9 +33,9 @@ class _Host:
         """The tasks of each owner; who comes first has the next turn. Plain dicts look for their first key in vain
         where many before it were deleted."""
         self.shut_until = 0.0
-        """For which pause of the host for all its tasks are looked through, or were."""
+        """The end of the last pause for all owners for which the tasks are being looked through, or were."""
         self.unseen: list[tuple[FetchTask, float]] = []
-        """Those that are not looked through yet, the first at the end, and the ends of the pauses."""
+        """Those that are not looked through yet, each with the end of its pause; the last one is next."""
 
 
 class Parking:
@@ -115,9 +115,9 @@ class Parking:
         return [*late]
 
     def shut(self, origin: str, until: float, owner: Owner | None = None) -> None:
-        """Have those that wait at a host looked through: it is left alone until then, for one owner or for all.
+        """Have the tasks at a host looked through: it is left alone until then, for one owner or for all.
 
-        For all, each pause counts once; a longer one takes the place of those before it.
+        A pause for all counts once, and replaces those that end earlier.
         """
         host = self.hosts.get(origin)
         if host is None or (owner is None and host.shut_until >= until):
@@ -132,7 +132,7 @@ class Parking:
         host.unseen = paused[::-1] + others
 
     def pop_hopeless(self, origin: str, now: float) -> list[tuple[FetchTask, float]]:
-        """Return whose deadline comes before the end of a pause of their host, and when that ends.
+        """Return the tasks whose deadline comes before the end of a pause of their host, and when that ends.
 
         Some at a time: :meth:`pop_unfinished` names the host again while there may be more.
         """
@@ -141,7 +141,7 @@ class Parking:
             return []
         if now >= self._looks_again:
             self._looks, self._looks_again = _LOOKS, now + _PAUSE
-        # A dict: one may wait for the end of a pause of its owner, and of one for all.
+        # A dict: a task may be listed twice, for a pause of its owner and for one of everybody.
         hopeless: dict[FetchTask, float] = {}
         while host.unseen and self._looks > 0:
             task, until = host.unseen.pop()

@@ -94,7 +94,7 @@ class FetchPlan:
         while not self._rejected and self.active < self.places:
             if self.owners.turns and (found := self.owners.next_turn()) is not None:
                 return self._begin(found) if isinstance(found, FetchTask) else found
-            # Who was woken for the last place may have had nothing to start there.
+            # The owner that was woken for the last place may have had nothing to start.
             if (other := self.owners.pop_held_back()) is not None:
                 self._go_on(other)
                 self._advance(now)

@@ -1,7 +1,7 @@
 """Owners whom a host answers as usual, and owners whom it does not.
 
-What one client asks for may be pages that always fail, or take longer than it waits. That says nothing of the host:
-it says something as soon as a second client gets no good answer either, and nobody else gets one.
+One client may ask for pages that always fail, or that take longer than it waits. That says nothing of the host,
+until a second client gets no good answer either, and nobody else gets one.
 """
 
 from collections import OrderedDict
@@ -34,7 +34,7 @@ class _Last:
         self.at = now
 
     def forget(self, owner: Owner) -> None:
-        """Record that the contrary has happened to an owner."""
+        """Record that the opposite has happened to an owner."""
         if self.owner == owner:
             self.at = -inf
         elif self.before == owner:
@@ -55,7 +55,7 @@ class _Host:
 
 
 class Witnesses:
-    """Whom each host has answered, and whom not; the ``_MOST`` hosts that were asked first are forgotten first."""
+    """Whom each host has answered, and whom not; of more than ``_MOST`` hosts the first that came is forgotten."""
 
     def __init__(self) -> None:
         self._hosts: OrderedDict[str, _Host] = OrderedDict()
@@ -70,7 +70,7 @@ class Witnesses:
         host.refused.forget(owner)
 
     def refused(self, origin: str, owner: Owner, now: float) -> bool:
-        """Record that an owner got no good answer; return whether that is the host's doing."""
+        """Record that an owner got no good answer; return whether the host is the cause."""
         host = self._host(origin)
         host.refused.note(owner, now)
         host.answered.forget(owner)

@@ -23,8 +23,8 @@ def signature(secret: bytes, webhook_id: str, timestamp: str, body: str) -> str:
 def read_secret(text: str) -> bytes:
     """Return the bytes of a secret such as ``whsec_…``; raise ValueError where it is not one.
 
-    The ``=`` at its end may be missing, as the libraries of receivers allow it; anything else that is not base64 is
-    refused, and not passed over, which would make a key of what is left.
+    The ``=`` at its end may be missing, as the libraries of receivers allow that. Any other character that is not
+    base64 is refused: to ignore it would make a key of the remaining ones.
     """
     coded = text.strip().removeprefix(_PREFIX)
     secret = b64decode(coded + "=" * (-len(coded) % 4), validate=True)

@@ -95,7 +95,7 @@ class LateAnswers:
         return reply if answered else {}
 
     def send(self, request: Request, result: Pending[Any], now: float) -> Answer:
-        """Send the answer once the result is known, or its time is over; return that there is none now."""
+        """Send the answer once the result is known, or its time is over; return the empty answer for now."""
         self.waiting += 1
         self._wait(_Waiting(self, request, now + PATIENCE, None), result)
         return {}

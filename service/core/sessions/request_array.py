@@ -20,7 +20,7 @@ _MOMENT: Final = 0.001
 class RequestArray:
     """The requests of an array that are left, and the answers to those before them.
 
-    ``carry_out(value, now)`` returns the answer to a request, and ``answer(text)`` the reply that sends a text.
+    ``carry_out(value, now)`` returns the answer to a request; ``answer(text)`` returns the reply that sends a text.
     """
 
     def __init__(

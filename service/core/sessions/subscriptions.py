@@ -68,7 +68,7 @@ class Subscriptions:
         self.readers.pop(name, None)
 
     def close(self) -> None:
-        """Leave every topic; there are no more."""
+        """Leave every topic; no other can be joined after that."""
         self.closed = True
         for reader in tuple(self.readers.values()):
             reader.detach()

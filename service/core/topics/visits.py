@@ -149,7 +149,7 @@ class Latency:
         which nobody expects that it is written as soon as it is published.
         """
         times = topic.ring.times
-        # Messages that have left memory already have no times here: a store has read them back.
+        # The ring has no times of messages that have left memory, which a store has read back.
         fresh = min(len(times), topic.ring.head - max(topic.visit.head_before, topic.ring.fresh_after))
         if not taken or fresh <= 0:
             return

@@ -23,7 +23,7 @@ _SECONDS: Final = frozenset({"max-age", "s-maxage", "stale-if-error"})
 _WORD: Final = re.compile(r"[a-z0-9_-]+")
 _FORBIDS: Final = frozenset({"no-store", "no-cache", "private", "proxy-revalidate"})
 _ALLOWS: Final = frozenset({"public", "must-revalidate"})
-"""What may allow something that is not allowed without."""
+"""Directives that may allow what is forbidden without them."""
 _NEVER: Final = frozenset({"no-store"})
 
 
@@ -74,8 +74,8 @@ def lifetime_of(headers: Mapping[str, str], received: float) -> float | None:
 
 @lru_cache(maxsize=1024)
 def _read(text: str) -> CacheControl:
-    # Upstreams also put semicolons or nothing between them, and one with names of headers as its value means those
-    # headers alone: a word that forbids counts wherever it is.
+    # Some upstreams separate directives by semicolons or spaces, and a directive with names of headers as its value
+    # means those headers alone. So a word that forbids counts, no matter where it stands.
     text = text.lower()
     words = {*_WORD.findall(text)}
     flags = words & _FORBIDS | ({"proxy-revalidate"} if "must-revalidate" in words else set())
@@ -86,7 +86,7 @@ def _read(text: str) -> CacheControl:
     for part in _DIRECTIVE.findall(text):
         name, equals, value = part.strip(" \t").partition("=")
         for said in _SECONDS.intersection(_WORD.findall(_QUOTED.sub("", part))):
-            # One that follows something else in the same part, as behind a semicolon, allows nothing either.
+            # One that does not begin its part, such as one after a semicolon, counts as 0: it allows nothing.
             given = (delay_of(value) if name == said else None) or 0.0
             seconds[said] = min(given, seconds.get(said, given))
         if name.strip() in _ALLOWS and not equals:

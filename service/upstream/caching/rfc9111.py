@@ -179,7 +179,7 @@ def shareable(asked: Mapping[str, str], headers: Mapping[str, str]) -> bool:
 
 
 def _personal(headers: Mapping[str, str]) -> bool:
-    """Return whether an answer is for the client that asked alone, without regard to its ``Cache-Control``."""
+    """Return whether an answer is for the client that asked alone, apart from what its ``Cache-Control`` says."""
     if "set-cookie" in headers or "set-cookie2" in headers:
         return True
     return "vary" in headers and "*" in _names(headers["vary"])

@@ -88,9 +88,9 @@ def read_text(
 def read_in_steps(
     body: bytes, content_type: str | None, add: Callable[[str], object], *, step: int, cut: bool = False
 ) -> Generator[None, None, DecodedText]:
-    """Do as :func:`read_text`, ``step`` bytes at a time: ``add`` gets the text, and what is returned has none.
+    """Do as :func:`read_text`, ``step`` bytes at a time: ``add`` gets the text, and the returned one is empty.
 
-    An empty piece says that all of it comes again, in another encoding.
+    An empty piece says that the whole text follows once more, in another encoding.
     """
     plan = _plan(content_type and content_type[:LONGEST])
     encoding, skip = _declaration(body, plan, plan.syntax)

@@ -32,7 +32,7 @@ ANSWER: Final = struct.Struct(">BI")
 KINDS: Final[tuple[SelectKind | None, ...]] = (None, "protocol", "too_large", "unavailable")
 _MEMORY: Final = 1 << 30
 _LARGE: Final = 256 << 10
-"""Bytes of a body after which the process gives back what parsing it took, ten to fifty times as much: 5 ms."""
+"""Parsing takes 10 to 50 times the bytes of a body. Above this size that memory is given back, which takes 5 ms."""
 
 
 @lru_cache(maxsize=1024)
@@ -84,7 +84,7 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
             found, text = KINDS.index(failed.kind), str(failed).encode()
         answers.write(ANSWER.pack(found, len(text)) + text)
         answers.flush()
-        # What is found next may be asked for in a minute, or never.
+        # Not kept until the next request: that may come in a minute, or never.
         del body, text
         if body_size > _LARGE:
             trim()

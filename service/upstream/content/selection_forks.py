@@ -43,7 +43,7 @@ class SelectionForks:
             ours.setblocking(False)
             return await asyncio.open_unix_connection(sock=ours)
         except BaseException:
-            asyncio.get_running_loop().call_soon(ours.close)  # after a transport that has it
+            asyncio.get_running_loop().call_soon(ours.close)  # a transport that has it closes it first
             raise
 
     def _ask(self, niceness: int, *connections: socket.socket) -> None:

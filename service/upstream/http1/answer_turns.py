@@ -1,9 +1,9 @@
 """Whose answers go on in this turn of the loop.
 
-Hundreds of requests of one client may be under way, and each goes on as soon as some of its answer is here: that
-takes 0.1 ms and more. A hundred answers that come together, as they do where a batch begins, make a turn of 12 ms:
-that is the fastest for one client alone, and too long where others fetch. Those of a client that has fetched for
-long go on one in each turn while newcomers fetch.
+Hundreds of requests of one client may be under way, and each goes on as soon as some of its answer has come, which
+takes 0.1 ms or more. When a batch begins, a hundred answers may come together and make a turn of 12 ms. That is
+fastest for a client alone, and too long for others that fetch. While newcomers fetch, one answer goes on in each
+turn for all clients that have fetched for long.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ __all__ = ["AnswerTurns"]
 _EACH: Final = 24
 """Answers, or pieces of them, in one turn of the loop, where several clients fetch."""
 _BEHIND: Final = 1
-"""Those of all who give way, together."""
+"""The same for all owners that give way, together."""
 _FAILED: Final = "an answer could not go on"
 
 HeadOrError = Head | Exception
 
 
 class AnswerTurns:
-    """Wakes what waits for answers, or for more of them.
+    """Wakes requests that wait for an answer, or for more of one.
 
     ``contended`` says whether several clients fetch, and ``gives_way`` whose answers are to wait for newcomers.
     """

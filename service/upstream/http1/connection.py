@@ -8,9 +8,9 @@
     ANSWERED | refused | CLOSED  | CLOSED  | CLOSED   | CLOSED | CLOSED | IDLE   | CLOSED
     CLOSED   | CLOSED  |         |         |          |        | CLOSED | CLOSED | CLOSED
 
-*Part*, *head*, *last* and *wrong* are bytes: some of what comes next, a whole head, all up to the end of the
-answer, and what cannot be part of one. *End*: the server ends the connection, or it breaks. *Rest*: the caller has
-the answer, or gives it up; where the answer says that the connection cannot be kept, it is closed.
+*Part*, *head*, *last* and *wrong* are bytes that come: a part of the head or body, a whole head, the rest of the
+answer, and what cannot belong to an answer. *End*: the server ends the connection, or it breaks. *Rest*: the caller
+has the answer, or gives it up; where the answer says that the connection cannot be kept, it is closed.
 
 Bytes that come while nothing was asked close it: such bytes would be read as the answer to the next request
 (RFC 9112, section 9.2).

@@ -95,7 +95,7 @@ class Dialer:
                 server_hostname=target.host if secure else None,
             )
         except BaseException:
-            # A transport that has the socket closes it first: its number may be another socket's at once.
+            # A transport that has the socket has to close it first: once closed, its number may be reused at once.
             self._loop.call_soon(sock.close)
             raise
         return connection

@@ -98,7 +98,7 @@ class ResponseReader:
         return False
 
     def end(self, *, whole: bool, why: str = "the connection ended") -> None:
-        """Take in that nothing comes any more; ``whole`` says that the server wanted it so."""
+        """Record that the connection has ended; ``whole`` says that the server ended it properly."""
         if self.done:
             return
         if self.head is None:
