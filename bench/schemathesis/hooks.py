@@ -11,7 +11,7 @@ _PATHS = ("/bytes/5", "/etag/a", "/status/404", "/status/500", "/redirect/2", "/
 _JSON, _LINES, _EVENTS = "application/json", "application/x-ndjson", "text/event-stream"
 _ACCEPTED = {"/fetch-batch": (_JSON, _LINES, _EVENTS), "/batches/{id}/events": (_LINES, _EVENTS)}
 _ENDLESS = ("/topics/{name}/events", "/watch", "/jobs/{id}/events")
-"""A job may be due in ten years: of a stream of events, unlike lines, schemathesis takes the first only."""
+"""A job may be due in ten years. Of a stream of events, unlike lines, schemathesis reads only the first."""
 _STEPS = ("count", "digest", "links", "save", "select", "text", "thumbnail")
 _MOST = 20
 _numbers = itertools.count()

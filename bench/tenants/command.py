@@ -35,7 +35,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--only", action="append", choices=list(BY_NAME), help="repeatable")
     parser.add_argument(
         "--repeat", type=int, default=1, metavar="N",
-        help="attack N times, and see that the memory is no more after the last than after the first (default 1)",
+        help="attack N times, and check that memory does not grow from attack to attack (default 1)",
     )  # fmt: skip
     parser.add_argument("--port", type=int, default=_PORT, help="this one and the three after it are used")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the rows into the table of this document")

@@ -48,7 +48,7 @@ _OPTIONS: Final = (
 )  # fmt: skip
 
 _REPEATED: Final = ("--cache-size", "8MiB")
-"""Where an attack is repeated: else answers to the careful client fill it, 7 MiB from one attack to the next."""
+"""Where an attack is repeated: a larger cache would grow by 7 MiB an attack, with answers to the careful client."""
 
 
 def control_seconds(seconds: float) -> float:
@@ -77,14 +77,14 @@ class Figures:
     back: float | None
     """Seconds until the careful client noticed nothing any more."""
     kept_mib: list[float]
-    """How much more memory than before is in use 30 s after each attack, where the attack was repeated."""
+    """How much more memory is in use 30 s after each attack than before the first one, where it was repeated."""
 
 
 class Trial:
     """Carries rows out, one after another: what the careful client is alone is measured in several of them."""
 
     def __init__(self, port: int, seconds: float, attacks: int = 1) -> None:
-        """Carry out each attack several times at one service, where there are to be several ``attacks``."""
+        """Carry out each attack ``attacks`` times, at one service."""
         self._port = port
         self._seconds = seconds
         self._attacks = attacks

@@ -16,7 +16,7 @@ _MACHINE: Final = 1.2
 """By which it may be above the control, where the attacker was at another service."""
 
 _GROWTH_MIB: Final = 8.0
-"""By which the memory after the last of several attacks may be above that after any before it."""
+"""How much more memory may be in use after the last of several attacks than after any earlier one."""
 
 Times = Mapping[str, tuple[float, float]]
 """p50 and p99 in milliseconds, by what was done."""
@@ -45,7 +45,7 @@ def judge(alone: Times, attacked: Times, control: Times, *, moment: bool) -> Ver
 
 
 def grows(kept: Sequence[float]) -> bool:
-    """Return whether more memory is in use after the last of several attacks than after each of those before."""
+    """Return whether clearly more memory is in use after the last of several attacks than after any earlier one."""
     return kept[-1] > max(kept[:-1]) + _GROWTH_MIB
 
 

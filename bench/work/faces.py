@@ -112,7 +112,7 @@ def _blurred(played: Played) -> Figure:
 
 
 def _overloaded(child: Child, uri: str, video: list[bytes], rate: float, minutes: float) -> Figure:
-    """Send twice as many frames as can be done, and see that those that come out are new, and nothing grows."""
+    """Send twice as many frames as can be processed; those that come out have to be new, and nothing may grow."""
     looks: list[float] = []
     ended = threading.Event()
 

@@ -47,12 +47,12 @@ class JobAttempt:
 
 
 class Executor(Protocol):
-    """Carries out jobs of one kind, at most ``places`` at once; the caller sees to that, and to their time.
+    """Carries out jobs of one kind, at most ``places`` at once; the caller enforces that, and their time limits.
 
     All of it is called on the loop's thread. ``check`` belongs to the request that makes a job: it does not wait,
     and has no effect. The others get a job whose work has passed it, maybe long ago and with other settings. Each
     attempt is carried out in a task of its own, which is cancelled when its time is over, its client cancels it,
-    or the service ends. It may be made again though it has succeeded, where the service was killed before it was
+    or the service ends. One that has succeeded may be made again if the service was killed before the outcome was
     stored: ``attempt.key``, which all attempts of a run share, is what makes an effect happen once.
     """
 
@@ -61,7 +61,7 @@ class Executor(Protocol):
     places: int
 
     def check(self, work: Work, grant: Grant) -> object:
-        """Return the part of the grant to keep with the job, as values that JSON has a form for.
+        """Return the part of the grant to keep with the job, as values that JSON can represent.
 
         Raises a SluiceError for work that can never succeed, or is not granted.
         """
@@ -78,9 +78,9 @@ class Executor(Protocol):
     async def carry_out(self, attempt: JobAttempt) -> bytes:
         """Return the result as JSON; raise AttemptFailed, AttemptLost, or a SluiceError, which may be temporary.
 
-        Anything else that it raises is a bug, and counts as a failure that another attempt may not have. Where it
-        is cancelled it raises CancelledError within seconds, and nothing of its work goes on, but for what a
-        later attempt with the same key takes up.
+        Anything else that it raises is a bug, and counts as a failure after which another attempt may succeed.
+        Where it is cancelled it raises CancelledError within seconds, and none of its work goes on, except for
+        what a later attempt with the same key continues.
         """
         ...
 

@@ -19,7 +19,7 @@ from service.runtime.containment import report_failure
 __all__ = ["Begin", "Lane", "LaneWork"]
 
 _TAKEN: Final = 500
-"""Jobs that are due out of the agenda in one turn of the loop, 2 us each."""
+"""Jobs that are taken out of the agenda in one turn of the loop, 2 us each."""
 _AGAIN: Final = 1.0
 """Seconds after which a job that could not be carried out is tried again."""
 _BEGUN: Final = 20

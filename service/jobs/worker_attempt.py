@@ -42,8 +42,8 @@ class ServiceLink(Protocol):
 
     Both are called on the worker's loop, one at a time, and end within 10 s, which is less than a lease: with
     what the service answered; with AttemptRefused where it would refuse the same again; or with
-    ServiceUnreachable for all else, an answer that is not the service's among it. Then nobody knows whether the
-    service has acted, and the caller may ask the same again: a claim has a text of its own, and a report its
+    ServiceUnreachable for anything else, such as an answer that is not the service's. Then nobody knows whether
+    the service has acted, and the caller may ask the same again: a claim has a text of its own, and a report its
     number. A call that is cancelled ends at once, and the next one is answered as if it had not been made.
     """
 

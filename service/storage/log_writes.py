@@ -46,7 +46,7 @@ class PutRequests:
         self._log.requests.append(row)
 
     def committed(self) -> None:
-        """Wait for the row of the batch."""
+        """Do nothing: the row of the batch comes next, and answers."""
 
     def refused(self, error: SluiceError) -> None:
         """Have the batch refused."""
@@ -91,7 +91,7 @@ class PutBatch:
 
 
 class ForgetRequests:
-    """What a batch asked for that is done; where this is refused it goes with the batch."""
+    """Deletes what a batch asked for once all of it is done; where that is refused it goes with the batch."""
 
     count = 1
 

@@ -59,7 +59,7 @@ class Keeping(Protocol):
         ...
 
     async def close(self) -> None:
-        """Store and answer what waits, and give the directory back; another one may open it then."""
+        """Store and answer what waits, and release the directory, so that another process may open it."""
         ...
 
 

@@ -91,7 +91,7 @@ class Writer:
         self._lasting_turn = False
         """Whether the next group is one of lasting writes, where there are both."""
         self._closing = False
-        self._seen = 0  # changes that waited at the last look
+        self._seen = 0  # changes that waited at the last check
         self._began = self._loop.time() - _PAUSE
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
