@@ -13,9 +13,7 @@ from service.storage.kept_topics import KeptTopicRows
 from service.storage.key_rows import KeyRows
 from service.storage.records import read_message
 from service.storage.tables import Table
-from tests.storage.test_topic_store import Disk, answer, disk
-
-__all__ = ["disk"]
+from tests.storage.test_topic_store import Disk, answer
 
 
 class Bench:

@@ -2,8 +2,7 @@
 
 import asyncio
 from array import array
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import apsw
 import msgspec
@@ -22,15 +21,7 @@ from service.storage.tables import Table
 from tests.core.jobs.jobs import new_job
 from tests.core.jobs.test_job_store import JobStoreContract
 from tests.storage.stored import damage
-from tests.storage.test_topic_store import Disk, answer
-
-
-@pytest.fixture
-async def disk(tmp_path: Path) -> AsyncIterator[Disk]:
-    """A directory that does not exist yet."""
-    disk = Disk(tmp_path / "data")
-    yield disk
-    await disk.close()
+from tests.storage.test_topic_store import Disk, answer, settled
 
 
 class TestDiskJobs(JobStoreContract):
@@ -44,12 +35,7 @@ class TestDiskJobs(JobStoreContract):
         return self._storage.jobs
 
     async def settle(self, store: JobStore) -> None:
-        writer = self._storage.writer
-        async with asyncio.timeout(30):
-            # What is read comes after what is written.
-            while writer.waiting or writer._commit is not None:
-                await asyncio.sleep(0.001)
-            await answer(writer.read(lambda: True))
+        await settled(self._storage)
 
 
 async def put(storage: Storage, row: int, count: int = 1) -> None:

@@ -1,9 +1,7 @@
 """The store of batches on disk keeps the contract of every store of batches."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -14,15 +12,7 @@ from service.core.ports import KeptTopic
 from service.core.topics.topic import Topic
 from service.storage.log_store import LogStore
 from tests.core.test_batch_store import BatchStoreContract
-from tests.storage.test_topic_store import Disk, answer, refuse
-
-
-@pytest.fixture
-async def disk(tmp_path: Path) -> AsyncIterator[Disk]:
-    """A directory that does not exist yet."""
-    disk = Disk(tmp_path / "data")
-    yield disk
-    await disk.close()
+from tests.storage.test_topic_store import Disk, refuse, settled
 
 
 class TestDiskBatches(BatchStoreContract):
@@ -41,12 +31,7 @@ class TestDiskBatches(BatchStoreContract):
         return Topic(name, kept.position.epoch, None)
 
     async def settle(self) -> None:
-        writer = self._storage.writer
-        async with asyncio.timeout(30):
-            # What is read comes after what is written.
-            while writer.waiting or writer._commit is not None:
-                await asyncio.sleep(0.001)
-            await answer(writer.read(lambda: True))
+        await settled(self._storage)
 
     def drop(self, store: BatchStore, batch: Batch) -> None:
         assert isinstance(store, LogStore)

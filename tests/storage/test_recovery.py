@@ -5,7 +5,6 @@ import contextlib
 import random
 import shutil
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import apsw
@@ -25,14 +24,6 @@ from tests.storage.stored import add_topic
 from tests.storage.test_topic_store import Disk, datas, publish
 
 WATCH = KeptWatch("200 a", {"If-None-Match": '"a"'})
-
-
-@pytest.fixture
-async def disk(tmp_path: Path) -> AsyncIterator[Disk]:
-    """A directory that does not exist yet."""
-    disk = Disk(tmp_path / "data")
-    yield disk
-    await disk.close()
 
 
 async def filled(disk: Disk) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
 
@@ -64,14 +63,6 @@ class Disk:
             await storage.close()
 
 
-@pytest.fixture
-async def disk(tmp_path: Path) -> AsyncIterator[Disk]:
-    """A directory that does not exist yet."""
-    disk = Disk(tmp_path / "data")
-    yield disk
-    await disk.close()
-
-
 async def answer(pending: object) -> object:
     """Wait for what the store answers; raise what it refuses with."""
     if not isinstance(pending, Pending):
@@ -83,6 +74,16 @@ async def answer(pending: object) -> object:
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
+
+
+async def settled(storage: Storage) -> None:
+    """Wait until all that was to be written is on disk."""
+    writer = storage.writer
+    async with asyncio.timeout(30):
+        # What is read comes after what is written.
+        while writer.waiting or writer._commit is not None:
+            await asyncio.sleep(0.001)
+        await answer(writer.read(lambda: True))
 
 
 async def publish(hub: Hub, name: str, *datas: bytes, key: str | None = None, owner: Owner = A) -> object:

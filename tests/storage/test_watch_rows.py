@@ -1,8 +1,6 @@
 """What is kept of watches: the newest record of each topic, through kills, and gone with its topic."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -13,14 +11,6 @@ from service.storage.storage import Storage
 from service.storage.watch_rows import WatchRows
 from tests.storage.test_topic_store import A, Disk, answer
 from tests.upstream.watch_stores import FIRST, SECOND, WatchStoreContract
-
-
-@pytest.fixture
-async def disk(tmp_path: Path) -> AsyncIterator[Disk]:
-    """A directory that does not exist yet."""
-    disk = Disk(tmp_path / "data")
-    yield disk
-    await disk.close()
 
 
 class TestWatchRows(WatchStoreContract):
