@@ -58,7 +58,7 @@ def control_seconds(seconds: float) -> float:
 
 def row_seconds(seconds: float, attacks: int = 1) -> float:
     """Return how long a row takes, at least."""
-    more = (attacks - 1) * (seconds + _BACK) + (_BACK if attacks > 1 else 0)
+    more = (attacks - 1) * seconds + attacks * _BACK if attacks > 1 else 0.0
     return _WARM + control_seconds(seconds) + _REST + _ALONE + seconds + _ROUND + more
 
 
