@@ -25,10 +25,8 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     if path in _ACCEPTED or path in _ENDLESS:
         forms = _ACCEPTED.get(path, (_EVENTS,))
         case.headers["Accept"] = forms[number % len(forms)]
-    key = case.headers.get("Idempotency-Key", "")
-    if isinstance(key, str) and 1 <= len(key) <= 128:
-        # A key that comes again with another body is refused, which no schema tells.
-        case.headers["Idempotency-Key"] = f"{key[:100]}-{number}"
+    if "Idempotency-Key" in case.headers:
+        case.headers["Idempotency-Key"] = _own_key(case.headers["Idempotency-Key"], number)
     if path == "/fetch-batch" and isinstance(case.body, dict):
         _ask_origin(case.body, number)
         _take_steps(case.body)
@@ -36,6 +34,11 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         _make_job(case.body, number)
     if path == "/watch" and str(case.query.get("url", "")).startswith("http") and number % 2:
         case.query["url"] = _ORIGIN + _PATHS[number % len(_PATHS)]
+
+
+def _own_key(key: Any, number: int) -> Any:
+    """Make a valid key one that never comes again: with another body it would be refused, which no schema tells."""
+    return f"{key[:100]}-{number}" if isinstance(key, str) and 1 <= len(key) <= 128 else key
 
 
 def _ask_origin(body: dict[str, Any], number: int) -> None:
@@ -51,9 +54,9 @@ def _ask_origin(body: dict[str, Any], number: int) -> None:
 
 def _make_job(body: dict[str, Any], number: int) -> None:
     """Give each job a key of its own, and a URL that no schema describes in full."""
-    key, call, fetch = body.get("key"), body.get("call"), body.get("fetch")
-    if isinstance(key, str) and 1 <= len(key) <= 128:
-        body["key"] = f"{key[:100]}-{number}"
+    call, fetch = body.get("call"), body.get("fetch")
+    if "key" in body:
+        body["key"] = _own_key(body["key"], number)
     if isinstance(call, dict) and str(call.get("url", "")).lower().startswith("http"):
         body["call"] = {**call, "url": _ORIGIN + _PATHS[number % len(_PATHS)]}
     if isinstance(fetch, dict):
