@@ -67,7 +67,7 @@ def _send(one: socket.socket, data: bytes) -> None:
     try:
         one.send(data)
     except OSError:
-        return  # it has been closed; _has_ended sees that
+        return  # it has been closed, which _has_ended checks
 
 
 def _has_ended(one: socket.socket) -> bool:
