@@ -20,6 +20,8 @@ _TEXTS: Final = 16 << 20
 """Bytes of a text or a colour profile in a PNG: programs that draw pictures record there how they were made."""
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """What is read; each other format of Pillow is one more parser for hostile bytes."""
+_DRAFTED: Final = ("JPEG", "MPO")
+"""What is decoded at a half, a quarter or an eighth of its size if that is enough."""
 _WHITE: Final = (255, 255, 255, 255)
 _TURNS: Final[dict[Any, str]] = {
     2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE",
@@ -39,10 +41,6 @@ class Thumbnail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whole and not enlarged; cropped from the middle to exactly the size; or stretched to exactly the size."""
     format: Literal["jpeg", "png", "webp"] = "jpeg"
     quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 85
-
-
-_DRAFTED: Final = ("JPEG", "MPO")
-"""What is decoded at a half, a quarter or an eighth of its size if that is enough."""
 
 
 @step("thumbnail", Thumbnail, runs="process", extra="images", imports="PIL")
