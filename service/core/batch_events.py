@@ -6,20 +6,8 @@ import msgspec
 
 from service.core.fetching.outcome import FailureKind
 
-__all__ = [
-    "BatchDocument",
-    "BatchStatus",
-    "Counted",
-    "Counts",
-    "Done",
-    "Failed",
-    "NonNegative",
-    "Places",
-    "Progress",
-    "Result",
-    "Said",
-    "Timing",
-]  # fmt: skip
+__all__ = ["BatchDocument", "BatchStatus", "Counted", "Counts", "Done", "Failed", "NonNegative", "Places",
+           "Progress", "Result", "Said", "Timing"]  # fmt: skip
 
 NonNegative = Annotated[int, msgspec.Meta(ge=0)]
 

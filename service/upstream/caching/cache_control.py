@@ -40,12 +40,8 @@ class CacheControl:
     def restated(self, lifetime: float | None) -> str:
         """Write them so that nobody can read them differently; ``lifetime`` stands for ``Expires`` too."""
         name = "max-age" if self.s_maxage is None else "s-maxage"
-        return ", ".join(
-            [
-                *sorted(self.flags),
-                *([f"{name}={lifetime:.0f}"] if lifetime is not None else []),
-            ]
-        )
+        lifetimes = [f"{name}={lifetime:.0f}"] if lifetime is not None else []
+        return ", ".join([*sorted(self.flags), *lifetimes])
 
 
 _SILENT: Final = CacheControl()
