@@ -78,13 +78,13 @@ class Counts(Said):
     skipped: NonNegative
     """Lines without a key."""
     keys: NonNegative
-    """Distinct keys; at least so many, where that is not exact."""
+    """How many keys differ; a lower bound where the counts are not exact."""
     exact: bool
     error_bound: NonNegative
-    """By how much a count may be too low at most."""
+    """The most by which a count may be too low."""
     top: list[Counted]
     missed: int | msgspec.UnsetType = msgspec.UNSET
-    """Results of before a restart, whose keys are not counted."""
+    """Results from before a restart, whose keys are not counted."""
 
 
 class Progress(Said, tag_field="event", tag="progress"):

@@ -20,7 +20,7 @@ from service.core.owner import Owner
 __all__ = ["FOUR_FIFTHS", "Pool", "PoolStatistics", "alone", "share_used"]
 
 FOUR_FIFTHS: Final = 4
-"""``eager`` of a pool of which one owner alone gets so much."""
+"""``eager`` of a pool of which one owner alone gets four fifths."""
 
 
 @dataclass(frozen=True, slots=True)

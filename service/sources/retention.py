@@ -166,7 +166,7 @@ class Retention:
 
     def admit(self, batch: Batch) -> Permit | Failure:
         """Make room for one more fetch of a batch, hold the batch back, or say why its remaining URLs fail."""
-        # What an event takes on the average of those that have come, and what will come of all that is under way.
+        # The average size of the events so far, and from that how much the URLs under way will bring.
         sums = batch.sums
         usual = sums[-1] // len(sums) if sums else batch.landed
         coming = batch.landed + batch.under_way * usual

@@ -26,7 +26,7 @@ from service.work.step_runner import StepOutcome, StepRunner, planned_by
 __all__ = ["AHEAD", "BatchSteps", "Stepped"]
 
 AHEAD: Final = 64
-"""Bodies of one batch whose steps wait or run, beside those that were under way when there were so many."""
+"""Bodies of one batch whose steps wait or run: no more URLs begin then, and those under way still add theirs."""
 _PROGRESS: Final = 1.0
 """Seconds between two events that tell how far the counts are."""
 _TABLES: Final = 40

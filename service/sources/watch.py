@@ -37,7 +37,7 @@ _SUSPICIONS: Final = 3
 
 @dataclass(slots=True, eq=False)
 class View:
-    """What is selected of a URL, and its topic; every method tells of what is new, and of nothing twice."""
+    """What is selected of a URL, and its topic; its methods publish what is new, and nothing twice."""
 
     url: str
     select: str | None

@@ -133,7 +133,7 @@ class Fetcher:
     def _unless_stale(
         self, attempt: FetchAttempt, question: Revalidation, outcome: Fetched | Failure
     ) -> Fetched | Failure:
-        """Return what is stored where the upstream fails and has allowed that before, or else the outcome."""
+        """Return the outcome; or a stored response, where the upstream fails and has allowed that before."""
         bad = outcome.status in _FAILING if isinstance(outcome, Fetched) else outcome.kind in _UNREACHED
         stored = question.stale(self.cache.clock()) if bad else None
         return self._stored(attempt, stored, "hit", _NOT_TIMED) if stored is not None else outcome
@@ -189,7 +189,7 @@ class Fetcher:
     def _put(
         self, attempt: FetchAttempt, method: str, headers: Mapping[str, str], body: bytes | None
     ) -> tuple[Mapping[str, str], bool]:
-        """Return the headers to send, and whether they ask only for what is not stored already."""
+        """Return the headers to send, and whether they have conditions for what is stored already."""
         attempt.question = None
         asked = traced(attempt, headers) if attempt.trace is not None else headers
         if attempt.cache == "no-store" or body is not None or not attempt.want_body:

@@ -56,7 +56,7 @@ class Starts:
                 decision = self._plan.next(now)
                 given = self._start(decision, now) if isinstance(decision, Turn) else decision
             except Exception as error:
-                # A bug in what is common to all: they get another try, and not at once.
+                # A bug in what all URLs share: they get another try, after a pause.
                 report("internal error in the plan of fetches", error)
                 self._loop.call_later(_ANOTHER_TRY, self._soon)
                 return None

@@ -28,13 +28,13 @@ group that it adds while it has this many. Once it has nothing to fetch, it is a
 PER_BYTES: Final = 14
 """The power of two of those 16 KiB."""
 _LIGHT: Final = 4
-"""An owner that spends less than this fraction of what the heaviest does counts as a newcomer."""
+"""An owner that spends less than a quarter of what the heaviest spends counts as a newcomer."""
 _HALVED: Final = 1600
-"""What all spend together until all that was spent before counts half."""
+"""When all owners together have spent this much, what each has spent so far is halved."""
 _EXPECTED: Final = 128
-"""URLs that the others begin while a newcomer is expected that was there: many come again and again."""
+"""URLs that others begin while a newcomer that has left is expected back: many come again and again."""
 _FAVOUR: Final = 4
-"""How many turns a newcomer has where others are none: what is soon over goes before what goes on for long."""
+"""Turns of a newcomer for each turn of another owner: short work goes before long work."""
 
 _LOOKS: Final = 16
 """Owners that are held back, and are looked at for each place that comes free."""
@@ -73,8 +73,7 @@ class Owners:
     def __init__(self, bound: int, share: int) -> None:
         self.used = 0
         self.contended = False
-        """Whether several owners have something to fetch, or a newcomer is expected, so that each waits for what is
-        done for the others."""
+        """Whether several owners have something to fetch, or a newcomer is expected: each then waits for others."""
         self.states: dict[Owner, OwnerState] = {}
         self.backlogs: dict[str, Backlog] = {}
         """By the id of their group."""
@@ -86,7 +85,7 @@ class Owners:
         self._lasting = 0
         """Owners that have spent more than newcomers do."""
         self._bar = _NEW
-        """From which on they have."""
+        """How much that is: an owner that has spent this is no longer a newcomer."""
         self._spent = 0
         """By all, since what was spent before was halved."""
         self._expected = 0
@@ -106,7 +105,7 @@ class Owners:
         if owner.groups > _NEW:
             # Thousands of waiting polls or batches take long, however few of their URLs have begun.
             self._spend(owner, 1)
-        # What the owner's newest credentials say holds for all that it has.
+        # The share in the owner's newest credentials holds for all of its groups.
         owner.share = group.share or self._share
         self.backlogs[group.id] = backlog = Backlog(group)
         self.enter_backlog(backlog)

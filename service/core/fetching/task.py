@@ -195,7 +195,7 @@ def asker_of(group: FetchGroup) -> str:
 
 
 def flight_key(group: FetchGroup, request: FetchRequest, target: Target) -> FlightKey | None:
-    """Return what makes two requests the same: all headers, credentials too, and what is kept of the answer."""
+    """Return what two requests have to share to be the same: all headers, credentials too, and what is kept."""
     method = request.method or group.options.method
     if request.body is not None or method not in _SHARED:
         return None

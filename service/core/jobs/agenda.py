@@ -174,7 +174,7 @@ class _Heap:
     def __init__(self, stands: Callable[[int], bool]) -> None:
         self._items: list[int] = []
         self._old: list[int] = []
-        """Items of which those that stand go back to the others; what lacks its end is still a heap."""
+        """Items that are tidied up: those that stand go back to the others. Taken from its end, it stays a heap."""
         self._stands = stands
 
     def push(self, item: int, standing: int) -> None:
@@ -188,7 +188,7 @@ class _Heap:
                 heappush(self._items, old)
 
     def fill(self, items: Iterable[int]) -> None:
-        """Add many items, none of which is outdated."""
+        """Add many items; none is outdated."""
         for item in items:
             heappush(self._items, item)
 

@@ -65,13 +65,13 @@ class Revalidation(msgspec.Struct, eq=False):
     asked: Mapping[str, str]
     owner: Owner
     conditions: Mapping[str, str] = _NO_CONDITIONS
-    """Headers that ask whether what is stored is still right."""
+    """Headers that ask whether the stored response is still right."""
     variants: Sequence[StoredResponse] = ()
     known: NeedRevalidation | None = None
-    """What hishel says of what is stored, if that can be validated."""
+    """The answer of hishel, if the stored response can be validated."""
 
     def validate(self, known: NeedRevalidation) -> None:
-        """Ask whether what is stored is still right."""
+        """Ask whether the stored response is still right."""
         self.known = known
         added = dict(known.request.headers)
         # Of a validator that no header can carry, or only one that servers refuse, nothing is asked.
@@ -82,7 +82,7 @@ class Revalidation(msgspec.Struct, eq=False):
         }
 
     def confirmed(self, headers: Mapping[str, str], now: float) -> StoredResponse | None:
-        """Take a 304; return what is right still, or None where it does not say of which."""
+        """Return the stored response that a 304 confirms, or None where it does not say which."""
         assert self.known is not None
         dated = {"date": formatdate(self.cache.wall(), usegmt=True), **headers}
         state: AnyState = self.known.next(Response(304, Headers(dated)))

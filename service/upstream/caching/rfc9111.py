@@ -2,10 +2,9 @@
 
 The decisions are hishel's: what may be stored, whether it is fresh, how it is validated and updated. Four
 things go beyond: directives and dates are read by us and restated for it (``cache_control.py``); an ``Age`` and a
-missing or future ``Date`` count (section 4.2.3), on a clock that nobody sets; nothing is taken for fresh that its
-upstream has not dated, though it may be validated; answers to requests with headers of a client are kept apart,
-since an upstream may show any of them, errors that such headers may have caused not at all, nor answers that
-set cookies.
+missing or future ``Date`` count (section 4.2.3), on a monotonic clock; an answer that its upstream has not dated is
+never fresh, though it may be validated; answers to requests with headers of a client are kept apart, since an
+upstream may show any of them. Errors that such headers may have caused, and answers that set cookies, are not kept.
 """
 
 from collections.abc import Mapping, Sequence
@@ -114,7 +113,7 @@ def request_of(key: CacheKey, headers: Mapping[str, str]) -> Request:
 def entries_of(
     key: CacheKey, variants: Sequence[StoredResponse], now: float, *, dated_only: bool = False
 ) -> list[Entry]:
-    """Put what is stored as hishel wants it, numbered in its id; ``dated_only`` what can be fresh."""
+    """Return stored responses in hishel's form, numbered by id; with ``dated_only``, those that can be fresh."""
     entries = []
     for number, stored in enumerate(variants):
         headers = {name: value for name, value in stored.headers.items() if name not in _HOP and name != "age"}

@@ -148,7 +148,7 @@ def _marked(body: bytes, syntax: Syntax) -> tuple[str | None, int]:
 
 
 def _doubts(text: str) -> tuple[int, int]:
-    """Return how many characters are beyond ASCII, and how many of them stand for what is bad."""
+    """Return how many characters are beyond ASCII, and how many of them are U+FFFD, which replaces bad bytes."""
     return (0, 0) if text.isascii() else (len(text) - len(text.encode("ascii", "ignore")), text.count("\ufffd"))
 
 

@@ -34,7 +34,7 @@ _KEPT: Final = str.maketrans({"\ufdd0": " ", "\ufdd1": "\t", "\ufdd2": "\n"})
 
 
 def html_text(element: Any, room: int = LONGEST) -> str:
-    """Return what is seen of an element of HTML; the element itself is read even if it is a script."""
+    """Return the visible text of an element of HTML; the element itself is read even if it is a script."""
     pieces = _Pieces(room)
     kept = 0
     for node, begins in _walk(element, _is_unseen):
@@ -98,7 +98,7 @@ class _Pieces:
 
 
 def _walk(element: Any, passed_over: Any) -> Iterator[tuple[Any, bool]]:
-    """Yield every element twice, as it begins and as it ends; of what is passed over, only the text behind it."""
+    """Yield every element twice, as it begins and as it ends; of skipped ones only the text that follows them."""
     yield element, True
     stack = [(element, iter(element))]
     while stack:
@@ -115,7 +115,7 @@ def _walk(element: Any, passed_over: Any) -> Iterator[tuple[Any, bool]]:
 
 
 class _Tail:
-    """Stands for an element of which only the text behind it is seen."""
+    """Stands for a skipped element: only the text that follows it is read."""
 
     tag = ""
 

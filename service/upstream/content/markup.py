@@ -145,7 +145,7 @@ def _parse_html(text: str) -> Any:
 
 
 def _parse_xml(text: str) -> Any:
-    """Parse what is well-formed as it is, and other feeds as well as can be: many have a bare ``&``."""
+    """Parse a well-formed text as it is, and mend any other first: many feeds have a bare ``&``."""
     for attempt in (text, mended(text)):
         parser = _xml_parser(recover=False)
         try:

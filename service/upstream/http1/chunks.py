@@ -45,7 +45,7 @@ class Chunks:
         return self._held
 
     def feed(self, data: bytes, pieces: list[bytes]) -> bool:
-        """Add what is data to ``pieces``; return whether more of what came is to be read in another turn."""
+        """Add the data of chunks to ``pieces``; return whether some bytes are left to be read in another turn."""
         if self._held:
             data, self._held = self._held + data, b""
         at, size = 0, len(data)

@@ -178,7 +178,7 @@ class HttpClient:
 
 
 def _authenticates_connections(headers: Mapping[str, str]) -> bool:
-    """Return whether a server may take all that comes on the same connection for its sender's (RFC 4559)."""
+    """Return whether a server may take all requests on a connection for the same user's (RFC 4559)."""
     return any(
         name.lower() == "authorization" and value.lstrip().lower().startswith(_OF_CONNECTIONS)
         for name, value in headers.items()

@@ -151,13 +151,13 @@ class Connection(asyncio.Protocol):
             transport.write(rest)
 
     def progress(self) -> "asyncio.Future[Head]":
-        """Return what is done with the head of the answer as soon as that, or more of the body, has come.
+        """Return a future that is done as soon as the head of the answer, or more of the body, has come.
 
-        It raises why nothing comes any more. Who stops waiting for a head closes the connection.
+        It raises the error that ends the answer. A caller that stops waiting for a head closes the connection.
         """
         if self._error is not None:
-            # Not the one that is kept: its traceback would have the frames, they have this connection, and only
-            # the collector would ever free such a circle, with all that has come.
+            # A new one: the traceback of the kept one would hold frames, and they hold this connection. Only the
+            # collector would free such a cycle, with all that has come.
             raise self._error.again()
         self._waiter = waiter = self._loop.create_future()
         return waiter

@@ -83,7 +83,7 @@ class ResponseReader:
         return data
 
     def feed(self, data: bytes) -> bool:
-        """Take in what has come; return whether to call again, with nothing, in another turn of the loop."""
+        """Read the next bytes; return whether to call again, with no bytes, in another turn of the loop."""
         if self.head is None:
             rest = self._feed_head(data)
             if rest is None:
