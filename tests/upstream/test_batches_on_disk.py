@@ -1,8 +1,6 @@
 """Batches over a kill: each URL has one event, events that were sent keep their offsets, and what was accepted goes on."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -50,13 +48,6 @@ class Half:
         if self.left % 5 == 4:
             return Failure("dns", "no such host")
         return Fetched(200, order.target, {"content-type": "text/plain"}, self.body, truncated=False)
-
-
-@pytest.fixture
-async def disk(tmp_path: Path) -> AsyncIterator[BatchDisk]:
-    disk = BatchDisk(tmp_path / "data")
-    yield disk
-    await disk.close()
 
 
 def exact(sent: list[dict[str, Any]], total: int) -> None:

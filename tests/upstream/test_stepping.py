@@ -1,8 +1,7 @@
 """Steps in batches: which bodies they are carried out on, how many wait, and how batches with steps end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import orjson
@@ -344,13 +343,6 @@ async def test_a_service_without_steps_says_so() -> None:
     with pytest.raises(InvalidParams, match=r"options\.steps"):
         bench.start(1, steps=DIGEST)
     await bench.close()
-
-
-@pytest.fixture
-async def disk(tmp_path: Path) -> AsyncIterator[BatchDisk]:
-    disk = BatchDisk(tmp_path / "data")
-    yield disk
-    await disk.close()
 
 
 async def reported_before_a_kill(disk: BatchDisk, **options: Any) -> tuple[str, list[dict[str, Any]]]:

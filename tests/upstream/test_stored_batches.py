@@ -1,9 +1,7 @@
 """Batches on disk are bounded: the client that keeps most loses some, and errors name the share that is used up."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -22,13 +20,6 @@ from tests.upstream.test_one_bad_item import raising
 BOUND = 300_000
 EACH = 10
 """Results of a batch; with 2,000 bytes each it keeps about 26,000 bytes."""
-
-
-@pytest.fixture
-async def disk(tmp_path: Path) -> AsyncIterator[BatchDisk]:
-    disk = BatchDisk(tmp_path / "data")
-    yield disk
-    await disk.close()
 
 
 async def finished(life: Running, owner: str, count: int) -> list[Batch]:
