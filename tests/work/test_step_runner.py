@@ -120,6 +120,7 @@ async def test_a_thread_that_takes_too_long_fails_its_own_body(register: Any) ->
         try:
             outcome = await run(steps, [{"step": "wait"}], b"")
             assert (outcome.failed, outcome.detail) == ("wait", "took longer than 0.2 s")
+            steps._step_time = 30.0  # on a busy machine any step may take longer than 0.2 s
             assert (await run(steps, [{"step": "digest"}], b"")).failed is None
         finally:
             go_on.set()
@@ -144,12 +145,13 @@ def no_thread(_: threading.Thread) -> None:
 async def test_threads_that_hang_keep_their_places_so_that_the_others_wait_and_do_not_pile_up(
     register: Any,
 ) -> None:
-    go_on = threading.Event()
+    go_on, started = threading.Event(), threading.Semaphore(0)
     running = 0
 
     def wait(body: Body, parameters: Nothing) -> Made:
         nonlocal running
         running += 1
+        started.release()
         go_on.wait(60)
         return Made()
 
@@ -158,6 +160,8 @@ async def test_threads_that_hang_keep_their_places_so_that_the_others_wait_and_d
         try:
             outcomes = await asyncio.gather(*(run(steps, [{"step": "wait"}], b"") for _ in range(20)))
             assert {outcome.failed for outcome in outcomes} == {"wait"}
+            for _ in range(8):  # on a busy machine a thread may start after its step has failed
+                assert await asyncio.to_thread(started.acquire, timeout=30)
             assert running == 8
         finally:
             go_on.set()
