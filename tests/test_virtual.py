@@ -1,6 +1,8 @@
 """The virtual clock: hours pass at once, and what is sent over loopback arrives before time passes."""
 
 import asyncio
+from threading import Event
+from time import sleep
 
 import pytest
 
@@ -40,3 +42,21 @@ async def test_only_a_long_silence_is_cut_short_and_what_ends_it_arrives_at_once
         writer.close()
         await writer.wait_closed()
     ticking.cancel()
+
+
+async def test_time_stands_still_while_a_thread_works_for_the_loop() -> None:
+    loop = asyncio.get_running_loop()
+    began, ticking = loop.time(), asyncio.create_task(tick())
+    await asyncio.to_thread(sleep, 0.05)
+    assert loop.time() == began
+    ticking.cancel()
+
+
+async def test_time_passes_a_thread_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual, "_THREAD", 0.01)
+    go_on = Event()
+    hanging = asyncio.create_task(asyncio.to_thread(go_on.wait, 30))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(hanging), 60)
+    go_on.set()
+    assert await hanging
