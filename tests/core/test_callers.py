@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.access.callers import caller, caller_key, parse_hop
+from service.core.access.callers import caller, caller_key, network_of, parse_hop
 
 TRUSTED = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 PROXY = ip_address("10.0.0.1")
@@ -90,3 +90,24 @@ def test_an_ipv6_site_is_one_caller() -> None:
 )
 def test_one_caller_is_counted_under_one_name(text: str, key: str) -> None:
     assert caller_key(ip_address(text)) == key
+
+
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("8.8.4.7", "8.8.4.0/24"),
+        ("2600:1f00:12:3456::1", "2600:1f00:12::/48"),
+        ("2002:808:407::1", "8.8.4.0/24"),  # 6to4
+        ("127.0.0.1", ""),
+        ("10.1.2.3", ""),
+        ("100.64.0.1", ""),
+        ("fd00::1", ""),
+        ("fe80::1", ""),
+    ],
+)
+def test_the_public_addresses_of_a_customer_are_one_network(text: str, network: str) -> None:
+    assert network_of(caller_key(ip_address(text))) == network
+
+
+def test_a_malformed_address_has_no_network() -> None:
+    assert network_of("") == network_of("unix") == ""

@@ -201,6 +201,15 @@ def test_an_owner_is_the_subject_or_else_the_token_or_else_the_address() -> None
     assert named.owner("::1") == named.owner("192.0.2.7")
 
 
+def test_an_owner_that_is_an_address_has_a_network_and_one_with_credentials_has_none() -> None:
+    named, static = replace(EVERYTHING, subject="ann"), replace(EVERYTHING, bearer="static")
+    owners = [grant.owner("8.8.8.1") for grant in (named, static, EVERYTHING)]
+    assert [(owner.network, owner.witness) for owner in owners] == [
+        ("", "sub ann"), ("", "token static"), ("8.8.8.0/24", "8.8.8.0/24"),
+    ]  # fmt: skip
+    assert EVERYTHING.owner("127.0.0.1").witness == "127.0.0.1"
+
+
 def test_an_owner_has_the_share_of_its_token_and_shares_what_is_fetched_as_that_says() -> None:
     most = ClientLimits(weight=2.0)
     claims = ({}, {"limits": {"weight": 0.1}}, {"limits": {"weight": 10}}, {"share": "none"}, {"share": "public"})

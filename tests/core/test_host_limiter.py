@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.core.fetching import host_states
 from service.core.fetching.host_limiter import HostLimiter
 from service.core.fetching.outcome import HostVerdict
 from service.core.owner import Owner
@@ -328,3 +329,60 @@ def test_a_shorter_retry_after_does_not_end_a_longer_pause() -> None:
     ends = [asked_to_wait(some, f"p{number}", number / 10, 60.0) for number in range(7)]
     later = asked_to_wait(some, "z", 2.0, 1.0)
     assert later >= max(ends)
+
+
+def test_a_storm_of_retries_of_a_thousand_owners_has_an_end() -> None:
+    some = HostLimiter(16, chance=lambda: 1.0, shared=True)
+    owners = [Owner(f"o{number}") for number in range(1000)]
+    made = [sum(some.spend_retry(HOST, owner) for _ in range(60)) for owner in owners]
+    assert (made[:10], made[10:]) == ([50] * 10, [5] * 990), "an owner that comes late has a few all the same"
+    for _ in range(5):
+        some.record(HOST, "fine", 0.0, 1.0, owner=owners[0])
+    assert [some.spend_retry(HOST, owners[0]) for _ in range(2)] == [True, False], "a fifth of the good answers"
+
+
+def test_whose_retries_are_counted_keeps_handing_its_places_on() -> None:
+    some = HostLimiter(16, chance=lambda: 1.0, shared=True)
+    some.spend_retry(HOST, GREEDY)
+    assert some.hands_on(HOST, CAREFUL)
+    assert some.hands_on(HOST, GREEDY)
+    some.record(HOST, "slow", 0.0, 1.0, owner=GREEDY)
+    assert some.hands_on(HOST, CAREFUL)
+    assert not some.hands_on(HOST, GREEDY), "it has fewer places now"
+
+
+def test_who_meets_trouble_at_many_hosts_has_nobody_else_s_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_states, "_MOST", 10)
+    some = HostLimiter(16, chance=lambda: 1.0, shared=True)
+    for owner in (CAREFUL, OTHER):
+        some.record(HOST, "slow", 0.0, 0.0, retry_after=120.0, url=f"{HOST}/1", owner=owner)
+    for number in range(100):
+        some.record(f"http://dead{number}.example:80", "slow", 0.0, 0.0, owner=GREEDY)
+        some.spend_retry(f"http://other{number}.example:80", GREEDY)
+    assert [some.has_place(HOST, 0.5, owner) for owner in (CAREFUL, OTHER, GREEDY, None)] == [False] * 4
+    assert repr(some) == "<HostLimiter 0 active, 10 in trouble>"
+
+
+def test_two_owners_hold_back_others_for_two_seconds_and_more_for_longer() -> None:
+    some = HostLimiter(16, chance=lambda: 1.0, shared=True)
+    owners = [Owner(f"o{number}") for number in range(16)]
+    opens = []
+    for number, owner in enumerate(owners):
+        # Each asks another page, and each page asks for two minutes: the host insists.
+        some.record(HOST, "slow", number / 8, number / 8, retry_after=120.0, url=f"{HOST}/{number}", owner=owner)
+        opens.append(some.opens_at(HOST) - number / 8)
+    assert opens[:5] == [0.0, 1.0, 4.0, 8.0, 12.5], "the first is asked to wait for a second by its own state alone"
+    assert opens[15] == 120.0
+
+
+def test_what_is_held_back_longer_already_stays_so() -> None:
+    some = HostLimiter(16, chance=lambda: 1.0, shared=True)
+    for number in range(16):
+        some.record(
+            HOST, "slow", number, number, retry_after=120.0, url=f"{HOST}/{number}", owner=Owner(f"o{number}")
+        )
+    until = some.opens_at(HOST)
+    assert until > 100.0
+    for owner in (CAREFUL, GREEDY):
+        some.record(HOST, "slow", 80.0, 80.0, retry_after=120.0, url=f"{HOST}/{owner}", owner=owner)
+    assert some.opens_at(HOST) == until

@@ -3,7 +3,7 @@
 import pytest
 
 from service.core.fetching import witnesses
-from service.core.fetching.witnesses import Witnesses
+from service.core.fetching.witnesses import Witnesses, longest_pause
 from service.core.owner import Owner
 
 A, B, C = Owner("a"), Owner("b"), Owner("c")
@@ -51,6 +51,48 @@ def test_both_of_the_last_two_owners_count_for_each_other() -> None:
     assert not some.refused("h", B, 3.0), "the host answers the one before"
     assert some.refused("h", A, 3.0), "both fail now"
     assert some.refused("h", C, 3.0)
+
+
+def test_two_in_league_cannot_have_the_answer_of_a_third_forgotten() -> None:
+    some = Witnesses()
+    some.answered("h", C, 0.0)
+    for _ in range(100):
+        for owner in (A, B):
+            some.answered("h", owner, 1.0)
+    assert not [owner for owner in (A, B) if some.refused("h", owner, 2.0)]
+    assert some.refused("h", C, 2.0) == 3
+
+
+def test_the_addresses_of_one_network_are_one_witness() -> None:
+    some = Witnesses()
+    flock = [Owner(f"8.8.8.{number}", network="8.8.8.0/24") for number in range(20)]
+    assert not any(some.refused("h", owner, 0.0) for owner in flock)
+    some.answered("h", C, 1.0)
+    for owner in flock:
+        some.answered("h", owner, 1.0)
+    assert not any(some.refused("h", owner, 2.0) for owner in flock), "an answer outweighs all of them"
+    some.refused("h", C, 3.0)
+    assert some.refused("h", A, 3.0) == 3
+
+
+def test_as_many_witnesses_as_are_kept_suffice_for_any_pause() -> None:
+    some = Witnesses()
+    counts = [some.refused("h", Owner(f"o{number}"), 0.0) for number in range(20)]
+    assert counts == [0, *range(2, 17), *[16] * 4]
+    assert [longest_pause(count) for count in (0, 2, 3, 16)] == [0.0, 2.0, 4.5, 128.0]
+
+
+def test_a_host_that_is_asked_is_not_the_one_that_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(witnesses, "_MOST", 2)
+    some = Witnesses()
+    some.answered("h", C, 0.0)
+    some.answered("old", C, 0.0)
+    some.answered("h", C, 0.0)
+    some.answered("new", A, 0.0)
+    some.refused("h", A, 1.0)
+    assert not some.refused("h", B, 1.0)
+    some.refused("old", A, 1.0)
+    assert some.refused("old", B, 1.0)
 
 
 def test_the_oldest_hosts_are_forgotten_beyond_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,17 +5,17 @@ there itself stands left of what the first trusted proxy adds, so the list is re
 """
 
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from service.core.addresses import Address, Network, unwrapped
 
-__all__ = ["caller", "caller_key", "parse_hop"]
+__all__ = ["caller", "caller_key", "network_of", "parse_hop"]
 
 _SITE = 64
 """Bits of an IPv6 address that one site has in common (RFC 6177): the rest is its own to choose."""
-
-
+_NETWORK: Final = {4: 24, 6: 48}
+"""Bits of an address that many sites of one customer have in common: the smallest networks that are routed."""
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 
@@ -55,6 +55,20 @@ def caller_key(address: Address) -> str:
     if isinstance(address, IPv4Address):
         return str(address)
     return str(IPv6Network((address, _SITE), strict=False))
+
+
+def network_of(key: str) -> str:
+    """Return the network of a caller, by its :func:`caller_key`; nothing for one that is not on the Internet.
+
+    One customer of a provider may have 65,536 callers in a /48, or 256 in a /24.
+    """
+    try:
+        network = ip_network(key)
+    except ValueError:
+        return ""
+    if not network.network_address.is_global:
+        return ""
+    return str(network.supernet(new_prefix=_NETWORK[network.version]))
 
 
 def _inside(address: IPv6Address) -> IPv4Address | None:

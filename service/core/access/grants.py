@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from service.core.access.callers import network_of
 from service.core.access.job_patterns import EVERY_JOB, NO_JOB, JobPatterns, read_jobs
 from service.core.errors import Forbidden, InvalidParams, Unauthorized
 from service.core.owner import Owner
@@ -98,9 +99,9 @@ class ClientLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @lru_cache(maxsize=4096)
-def _owner(name: str, weight: float, shares_fetches: bool) -> Owner:
+def _owner(name: str, weight: float, shares_fetches: bool, address: bool) -> Owner:
     """Return one object for all connections of an owner: thousands may have one address."""
-    return Owner(name, weight, shares_fetches=shares_fetches)
+    return Owner(name, weight, shares_fetches=shares_fetches, network=network_of(name) if address else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +148,14 @@ class Grant:
 
     def owner(self, address: str) -> Owner:
         """Return who owns all that is held for this client: the subject, else the token, else the address."""
-        name = address
+        name, named = address, True
         if self.subject is not None:
             name = f"sub {self.subject}"
         elif self.bearer:
             name = f"token {self.bearer}"
-        return _owner(name, self.limits.weight or 1.0, self.shares_fetches)
+        else:
+            named = False
+        return _owner(name, self.limits.weight or 1.0, self.shares_fetches, not named)
 
 
 _NO_LIMITS: Final = ClientLimits()

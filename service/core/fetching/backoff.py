@@ -11,7 +11,7 @@ from typing import Final
 
 from service.core.fetching.outcome import HostVerdict
 
-__all__ = ["Backoff"]
+__all__ = ["BUDGET", "COMMON_BUDGET", "Backoff"]
 
 _TRIP_AFTER: Final = 20
 """Failures in a row, without an answer between them."""
@@ -23,9 +23,13 @@ _FIRST_RETRY_AFTER: Final = 1.0
 _INSISTENCE: Final = 4.0
 """The first Retry-After may be one page's: it holds back the host for a second, and each one of another URL
 without a good answer between them for four times as long."""
-_BUDGET: Final = 50.0
+BUDGET: Final = 50.0
 _REFILL: Final = 0.2
 """Retries that such a host has at first, and gains with each success: 20 %, as in Finagle and Envoy."""
+COMMON_BUDGET: Final = 500.0
+"""Retries that all owners together have there at first."""
+_EACH: Final = 5
+"""The first retries of an owner, which it has however many others have made."""
 _TOO_BUSY: Final = 2.0
 _DECAY: Final = 0.1
 """Answers of 503 without a Retry-After may be one page's: they count as a request for less from every tenth on."""
@@ -38,7 +42,8 @@ class Backoff:
     most: int
     """How many requests it may have when it is well."""
     limit: int
-    budget: float = _BUDGET
+    most_retries: float = BUDGET
+    budget: float = BUDGET
     not_before: float = 0.0
     _stepped: float = float("-inf")
     """When the last step was made; attempts that began before it belong to the same event."""
@@ -52,10 +57,14 @@ class Backoff:
     _round: int = 0
     _tripped: bool = False
 
-    def spend_retry(self) -> bool:
-        """Take a retry out of the budget; return whether there was one left."""
+    def spend_retry(self, common: "Backoff | None" = None) -> bool:
+        """Take a retry out of the budget, and out of the one of all owners; return whether there was one left."""
         if self.budget < 1:
             return False
+        if common is not None:
+            if common.budget < 1 and self.budget <= self.most_retries - _EACH:
+                return False
+            common.budget = max(0.0, common.budget - 1)
         self.budget -= 1
         return True
 
@@ -63,7 +72,7 @@ class Backoff:
         """Record a good answer to an attempt that began at ``begun``; return whether all is well again."""
         self._failures = 0
         self._busy_score = max(0.0, self._busy_score - _DECAY)
-        self.budget = min(_BUDGET, self.budget + _REFILL)
+        self.budget = min(self.most_retries, self.budget + _REFILL)
         if begun <= self._stepped:
             return False
         self._tripped = False
@@ -72,7 +81,7 @@ class Backoff:
         if self._round >= self.limit and self.limit < self.most:
             self.limit += 1
             self._round = 0
-        return self.limit >= self.most and self.budget >= _BUDGET and not self._busy_score
+        return self.limit >= self.most and self.budget >= self.most_retries and not self._busy_score
 
     def bad(
         self, verdict: HostVerdict, begun: float, now: float, retry_after: float | None, url: str | None, *,

@@ -4,26 +4,24 @@ Theory of operation. A host has a count and nothing else until an answer asks fo
 does not reach it, or an attempt is made again. From then on it has a state (``backoff.py``), until it is at its
 full limit again and its retry budget is refilled. Where clients share hosts, each client also has a state of its
 own there: trouble holds back the client that meets it alone, until a second one meets it too (``witnesses.py``).
+Whose states are forgotten where there are too many, ``host_states.py`` decides.
 """
 
 from collections.abc import Callable, Collection, Container
 from heapq import heappop, heappush
 from math import inf
 
-from service.core.fetching.backoff import Backoff
+from service.core.fetching.backoff import BUDGET, COMMON_BUDGET, Backoff
+from service.core.fetching.host_states import HostKey, HostStates
 from service.core.fetching.outcome import HostVerdict
-from service.core.fetching.witnesses import Witnesses
+from service.core.fetching.witnesses import Witnesses, longest_pause
 from service.core.owner import SERVICE, Owner
 from service.core.pool import PoolStatistics
 
 __all__ = ["HostLimiter"]
 
-_MOST = 10_000
 _RESERVED = 5
 """The most places at a host that one owner leaves to others: that many newcomers find one at once."""
-
-_Key = tuple[str, Owner | None]
-"""A host, for everybody or for one owner."""
 
 
 class HostLimiter:
@@ -43,7 +41,8 @@ class HostLimiter:
         self._active: dict[str, int] = {}
         self._active_of: dict[str, dict[Owner, int]] = {}
         self._opened: dict[str, None] = {}
-        self._states: dict[_Key, Backoff] = {}
+        self._troubled = HostStates()
+        self._states = self._troubled.by_key
         self._shut: list[tuple[str, float, Owner]] = []
         self.pauses: list[tuple[float, str]] = []
         """When each pause ends that :meth:`pop_opened` has not returned, and of which host; a heap."""
@@ -79,7 +78,12 @@ class HostLimiter:
         """Return whether the next request of an owner may have the place of one that has ended."""
         if origin in self.waited_for:
             return False
-        return not self._states or not ((origin, None) in self._states or (origin, owner) in self._states)
+        return not self._states or (self._is_free((origin, None)) and self._is_free((origin, owner)))
+
+    def _is_free(self, key: HostKey) -> bool:
+        """Return whether a host has all of its places, and had them all the time."""
+        state = self._states.get(key)
+        return state is None or (state.limit >= self.limit and not state.not_before)
 
     def count_refusal(self, origin: str, now: float) -> None:
         """Count an owner that :meth:`has_place` refused a place, if there is one that it leaves to others."""
@@ -93,7 +97,7 @@ class HostLimiter:
         """Return when a host is asked again for this owner; 0 where it need not wait."""
         return max(self._opens((origin, None)), self._opens((origin, owner)))
 
-    def _opens(self, key: _Key) -> float:
+    def _opens(self, key: HostKey) -> float:
         state = self._states.get(key)
         return state.not_before if state is not None else 0.0
 
@@ -162,11 +166,14 @@ class HostLimiter:
         if verdict == "fine":
             self._fine(origin, begun, now, owner)
             return
+        longest = inf
         if owner is not None:
             active = self._active_of.get(origin, {}).get(owner, 0)
-            self._bad((origin, owner), verdict, begun, now, retry_after, url, active)
-        if owner is None or self._witnesses.refused(origin, owner, now):
-            self._bad((origin, None), verdict, begun, now, retry_after, url, self._active.get(origin, 0))
+            self._bad((origin, owner), verdict, begun, now, retry_after, url, owner, active, longest)
+            longest = longest_pause(self._witnesses.refused(origin, owner, now))
+        if longest:
+            active = self._active.get(origin, 0)
+            self._bad((origin, None), verdict, begun, now, retry_after, url, owner or SERVICE, active, longest)
 
     def _fine(self, origin: str, begun: float, now: float, owner: Owner | None) -> None:
         if owner is not None:
@@ -174,15 +181,16 @@ class HostLimiter:
         if self._states:
             for key in {(origin, None), (origin, owner)}:
                 if (state := self._states.get(key)) is not None and state.fine(begun):
-                    del self._states[key]
+                    self._troubled.forget(key)
 
     def _bad(
-        self, key: _Key, verdict: HostVerdict, begun: float, now: float, retry_after: float | None, url: str | None,
-        active: int,
+        self, key: HostKey, verdict: HostVerdict, begun: float, now: float, retry_after: float | None,
+        url: str | None, by: Owner, active: int, longest: float,
     ) -> None:  # fmt: skip
-        state = self._state(key)
+        state = self._state(key, by)
         before = state.not_before
         state.bad(verdict, begun, now, retry_after, url, active=active, chance=self._chance())
+        state.not_before = min(state.not_before, max(before, now + longest))
         if state.not_before > before:
             origin, owner = key
             heappush(self.pauses, (state.not_before, origin))
@@ -191,17 +199,16 @@ class HostLimiter:
                 self._opened[origin] = None
 
     def spend_retry(self, origin: str, owner: Owner | None = None) -> bool:
-        """Take a retry out of the budget that an owner has at a host; return whether there was one left."""
-        return self._state((origin, owner if self._shared else None)).spend_retry()
+        """Take a retry out of the budgets of an owner, and of all, at a host; return whether one was left."""
+        if not self._shared or owner is None:
+            return self._state((origin, None), SERVICE).spend_retry()
+        return self._state((origin, owner), owner).spend_retry(self._state((origin, None), owner))
 
     def wake_at(self) -> float:
         """Return when the next pause ends that :meth:`pop_opened` has not returned; infinity without one."""
         return self.pauses[0][0] if self.pauses else inf
 
-    def _state(self, key: _Key) -> Backoff:
-        state = self._states.get(key)
-        if state is None:
-            if len(self._states) >= _MOST:
-                del self._states[next(iter(self._states))]
-            state = self._states[key] = Backoff(self.limit, self.limit)
-        return state
+    def _state(self, key: HostKey, by: Owner) -> Backoff:
+        """Return the state of a host in which an owner makes something happen."""
+        budget = COMMON_BUDGET if self._shared and key[1] is None else BUDGET
+        return self._troubled.get(key, by, Backoff(self.limit, self.limit, budget, budget))
