@@ -16,10 +16,12 @@ from importlib.util import find_spec
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
+import orjson
 
 from service.core.errors import InvalidParams
 
 __all__ = [
+    "LARGEST_RESULTS",
     "MOST_STEPS",
     "STEPS",
     "Body",
@@ -29,7 +31,9 @@ __all__ = [
     "Product",
     "Step",
     "StepFailed",
+    "check_size",
     "plan",
+    "result_of",
     "schema_of",
     "sendable",
     "step",
@@ -39,6 +43,9 @@ Place = Literal["thread", "process"]
 """``thread`` for what waits, or computes without the interpreter's lock; ``process`` for all else."""
 MOST_STEPS: Final = 16
 """Steps of one list."""
+LARGEST_RESULTS: Final = 16 << 20
+"""Bytes of JSON that the results of a body may have together: elements in each other, or links with a long base,
+make hundreds of times the page, and the service has all of it in memory."""
 _LONGEST: Final = 2000
 """Characters of why a step failed: a text that was made of the body may be as long as that."""
 
@@ -77,6 +84,13 @@ class Product:
     described: bool = False
     """Whether the result says what its hash, its size, and its type are."""
 
+    def __post_init__(self) -> None:
+        """Raise TypeError here, where the traceback names the step, and not where the bytes are passed on."""
+        if not isinstance(self.data, bytes | bytearray | memoryview):
+            raise TypeError(f"data of a product are bytes, not {type(self.data).__name__}")
+        if self.type is not None and not isinstance(self.type, str):
+            raise TypeError(f"the type of a product is a text, not {type(self.type).__name__}")
+
 
 @dataclass(frozen=True, slots=True)
 class Made:
@@ -85,7 +99,15 @@ class Made:
     fields: dict[str, Any] = field(default_factory=dict)
     product: Product | None = None
     tally: bytes = b""
-    """What is merged over a batch (``Counts.pieces``, one a line), and is not part of the result."""
+    """What is merged over a batch (``Counts.pieces``, one a line), and is not part of the result.
+
+    Only of a step that ``merges``.
+    """
+
+    def __post_init__(self) -> None:
+        """Raise TypeError, as :class:`Product` does."""
+        if not isinstance(self.tally, bytes):
+            raise TypeError(f"a tally is bytes, not {type(self.tally).__name__}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +193,19 @@ def _planned(number: int, given: object, blobs: bool) -> PlannedStep:
         )
     except msgspec.ValidationError as error:
         raise InvalidParams(f"{where}: {error}") from None
+
+
+def result_of(name: str, made: Made) -> bytes:
+    """Return the object of a step as JSON; raises StepFailed for one that is too large."""
+    found = orjson.dumps({"step": name, **made.fields})
+    check_size(len(found))
+    return found
+
+
+def check_size(size: int) -> None:
+    """Raise StepFailed where the results of a body have more bytes than they may have."""
+    if size > LARGEST_RESULTS:
+        raise StepFailed(f"the results have more than {LARGEST_RESULTS:,} bytes")
 
 
 def _whole(value: object) -> object:

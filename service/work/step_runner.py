@@ -25,7 +25,7 @@ from service.work.blob_files import DEFAULT_TYPE
 from service.work.blobs import Blobs, BlobsStatistics
 from service.work.errands import Errand
 from service.work.guarded import guarded
-from service.work.step import Body, PlannedStep, Product, StepFailed, plan
+from service.work.step import Body, PlannedStep, Product, StepFailed, check_size, plan, result_of
 from service.work.worker_pool import StepTimeout, WorkerPool
 from service.work.worker_process import WorkerGone
 
@@ -161,6 +161,7 @@ class StepRunner:
             name, started = planned.step.name, time.perf_counter()
             try:
                 done = await self._one(planned, body, owner)
+                check_size(sum(map(len, results), len(done.result)))
             except Exception as error:
                 self._done[name, "failed"] += 1
                 failed, detail = name, _detail(name, body, error)
@@ -169,7 +170,7 @@ class StepRunner:
                 break
             self._done[name, "ok"] += 1
             results.append(done.result)
-            tally = tally or done.tally
+            tally = done.tally if planned.step.merges else tally
             seconds["thread"] += done.thread
             seconds["process"] += done.process
         seconds["waiting"] = max(0.0, time.perf_counter() - began - sum(seconds.values()))
@@ -196,9 +197,7 @@ class StepRunner:
     def _carry_out(self, planned: PlannedStep, body: Body, owner: Owner) -> _Done:
         """Carry out a step, and keep what it makes."""
         made = planned.step.function(body, planned.parameters)
-        return self._finished(
-            _Done(orjson.dumps({"step": planned.step.name, **made.fields}), made.tally), made.product, owner
-        )
+        return self._finished(_Done(result_of(planned.step.name, made), made.tally), made.product, owner)
 
     def _finished(self, done: _Done, product: Product | None, owner: Owner) -> _Done:
         """Put what a step makes into the blob store, or into the result without one; it waits for the disk."""

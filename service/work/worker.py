@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-import orjson
 
 from service.runtime.child_process import limit
 from service.work.errands import Errand, ErrandResult, pack, receive, send, unpack
 from service.work.guarded import guarded
-from service.work.step import STEPS, Body, Made, StepFailed, sendable
+from service.work.step import STEPS, Body, Made, StepFailed, result_of, sendable
 
 __all__ = ["carry_out", "main"]
 
@@ -36,6 +35,9 @@ def main(arguments: Sequence[str]) -> None:
     # Decoders write a line for each thing that they do not like in hostile bytes, past every bound of the log.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     connection = socket.socket(fileno=int(number))
+    # What a step starts neither answers in the place of this process, nor holds the socket open after its end.
+    connection.set_inheritable(False)
+    os.register_at_fork(after_in_child=connection.close)
     send(connection, ErrandResult(), pack([]))  # it is ready
     while True:
         datagram, descriptor = receive(connection)
@@ -72,7 +74,7 @@ def _carried_out(errand: Errand, descriptor: int) -> tuple[ErrandResult, list[by
 
 
 def _made(name: str, made: Made) -> tuple[ErrandResult, list[bytes | memoryview]]:
-    fields = orjson.dumps({"step": name, **made.fields})
+    fields = result_of(name, made)
     product = made.product
     if product is None:
         return ErrandResult(len(fields), len(made.tally)), [fields, made.tally]

@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+import signal
 import socket
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Final
 
 import msgspec
@@ -68,6 +69,7 @@ class WorkerProcess:
                 process = await asyncio.create_subprocess_exec(
                     *command(_MODULE, str(theirs.fileno()), str(memory), *modules),
                     env=environment(), stdin=DEVNULL, stdout=DEVNULL, pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
                 )  # fmt: skip
             opened.pop_all()
         return cls(process, ours)
@@ -103,10 +105,10 @@ class WorkerProcess:
         return msgspec.json.decode(datagram, type=ErrandResult), contents
 
     def kill(self) -> None:
-        """Have the process end."""
+        """Have the process end, with all that a step has started in it."""
         self._connection.close()
-        if self._process.returncode is None:
-            self._process.kill()
+        with suppress(ProcessLookupError):  # it is gone already
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     @property
     def ended(self) -> bool:

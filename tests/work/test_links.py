@@ -33,6 +33,14 @@ def test_links_of_the_same_host_have_its_port_too() -> None:
     ]
 
 
+def test_links_are_bounded_however_long_the_base_is() -> None:
+    base = b"<base href='http://here.example/" + b"b" * 8000 + b"/'>"
+    again = b"<a href=again>" * 5000
+    assert len(links(body(base + again), Links()).fields["links"]) == 1
+    with pytest.raises(StepFailed, match="more than 16,777,216 bytes"):
+        links(body(base + again + b"".join(b"<a href=%d>" % number for number in range(5000))), Links())
+
+
 @pytest.mark.parametrize(("data", "content_type"), [(b"", "text/html"), (b"<rss><a href='/x'/></rss>", "text/xml")])
 def test_links_of_what_is_not_a_page(data: bytes, content_type: str) -> None:
     with pytest.raises(StepFailed):

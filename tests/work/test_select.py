@@ -24,6 +24,13 @@ def test_select_by_css() -> None:
     assert select(body(page), Select(css="i")).fields == {"matches": []}
 
 
+def test_markup_of_elements_in_each_other_is_bounded() -> None:
+    page = b"<div>" * 50 + b"x" * (1 << 10)
+    assert len(select(body(page), Select(css="div div div", html=True)).fields["matches"]) == 48
+    with pytest.raises(StepFailed, match="more than 16,777,216 bytes"):
+        select(body(b"<div>" * 50 + b"x" * (1 << 20)), Select(css="div", html=True))
+
+
 @pytest.mark.parametrize(
     ("pointer", "found"),
     [("/a/0", b"[12345678901234567890123]"), ("/b", b"[]"), ("", b'[{"a":[12345678901234567890123]}]')],

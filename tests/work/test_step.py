@@ -7,7 +7,7 @@ import pytest
 
 from service.core.errors import InvalidParams
 from service.work.opening import import_steps
-from service.work.step import STEPS, plan, schema_of, step
+from service.work.step import STEPS, Made, Product, plan, schema_of, step
 
 import_steps()
 
@@ -44,6 +44,20 @@ def test_each_step_has_a_schema_of_its_parameters() -> None:
     thumbnail = schema_of(STEPS["thumbnail"].parameters)
     assert set(thumbnail["required"]) == {"width", "height"}
     assert schema_of(STEPS["digest"].parameters)["properties"]["algorithm"]["default"] == "sha256"
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "says"),
+    [
+        (Product, {"data": "text", "type": "text/plain"}, "data of a product are bytes, not str"),
+        (Product, {"data": b"", "type": 5}, "the type of a product is a text, not int"),
+        (Made, {"tally": "1"}, "a tally is bytes, not str"),
+    ],
+    ids=["data", "type", "tally"],
+)
+def test_what_a_step_makes_is_checked_where_it_is_made(kind: Any, given: dict[str, Any], says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        kind(**given)
 
 
 def test_a_name_can_be_registered_once() -> None:

@@ -237,6 +237,26 @@ async def test_a_product_that_is_too_large_for_a_result_fails(register: Any) -> 
     assert "more than a result without --blobs may have" in outcome.detail
 
 
+async def test_the_results_of_a_body_are_bounded_together(register: Any) -> None:
+    def long(body: Body, parameters: Nothing) -> Made:
+        return Made({"text": "x" * int(body.data)})
+
+    register("long", long)
+    async with runner() as steps:
+        assert (await run(steps, [{"step": "long"}] * 2, b"%d" % (8_000_000))).failed is None
+        for size, kept in ((17_000_000, 0), (8_000_000, 2)):
+            outcome = await run(steps, [{"step": "long"}] * 3, b"%d" % size)
+            assert (outcome.failed, len(outcome.results)) == ("long", kept)
+            assert outcome.detail == "the results have more than 16,777,216 bytes"
+
+
+async def test_tallies_of_steps_that_are_not_merged_are_left_out(register: Any) -> None:
+    register("tally", lambda body, parameters: Made(tally=b"mine"))
+    async with runner() as steps:
+        outcome = await run(steps, [{"step": "count", "field": 1}, {"step": "tally"}], b"a\n")
+        assert outcome.tally == b'[[1,0,0,1],{"a":1}]'
+
+
 async def test_an_owner_that_has_used_up_its_share_of_memory_is_refused_by_name(register: Any) -> None:
     go_on = threading.Event()
 

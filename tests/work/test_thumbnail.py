@@ -152,14 +152,14 @@ def test_damaged_exif_data_costs_nothing_but_the_turn(exif: bytes, size: tuple[i
     assert (made.fields["width"], made.fields["height"]) == size
 
 
-def with_idat(data: bytes) -> bytes:
+def with_idat(data: bytes, colours: int = 2) -> bytes:
     """Return a PNG of 40 x 20 with these bytes as its pixels."""
     chunk = b"IDAT" + data
-    return png(40, 20)[:-8] + struct.pack(">I", len(data)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return png(40, 20, colours)[:-8] + struct.pack(">I", len(data)) + chunk + struct.pack(">I", zlib.crc32(chunk))
 
 
-def png(width: int, height: int) -> bytes:
-    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+def png(width: int, height: int, colours: int = 2) -> bytes:
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, colours, 0, 0, 0)
     chunk = struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
     return b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IDAT"
 
@@ -173,6 +173,7 @@ def png(width: int, height: int) -> bytes:
         (picture((400, 200), "PNG").replace(b"IDAT", b"IDAT" + bytes(8)), "damaged"),
         (with_idat(b"\xff" * 100), "damaged"),
         (with_idat(zlib.compress(bytes(range(256)) * 16)[:60] + b"\xff" * 60), "damaged"),
+        (with_idat(zlib.compress(bytes(41 * 20)), 3), "damaged: AssertionError"),  # a palette that is not there
         (picture((400, 200))[:400], "damaged"),
         (picture((400, 200), "TIFF")[:200], "damaged|not a picture"),
     ],

@@ -76,6 +76,26 @@ def quit_(body, parameters):
 def shout(body, parameters):
     raise StepFailed("a" * 1_000_000)
 
+@step("fork", Nothing, runs="process")
+def fork(body, parameters):
+    return Made({"child": not os.fork()})
+
+@step("leave_behind", Nothing, runs="process")
+def leave_behind(body, parameters):
+    child = os.fork()
+    if not child:
+        time.sleep(600)
+    open(bytes(body.data).decode(), "a").write(f"{child} ")
+    os._exit(3)
+
+@step("long", Nothing, runs="process")
+def long(body, parameters):
+    return Made({"text": "x" * (17 << 20)})
+
+@step("text", Nothing, runs="process")
+def text(body, parameters):
+    return Made(product=Product("text", "text/plain"))
+
 @step("half", Nothing, runs="process")
 def half(body, parameters):
     raise KeyError("\\udcff")
@@ -166,6 +186,49 @@ async def test_no_exception_and_no_text_ends_a_process(modules: list[str], step:
     said = answer.failed or answer.broken or ""
     assert {"quit": "SystemExit", "shout": "a" * 2000, "half": "\\udcff"}[step] in said
     assert len(said) <= 2010
+    assert pool.replaced == 0
+    await pool.close()
+
+
+async def test_a_step_that_forks_answers_once_and_the_next_has_its_own_answer(modules: list[str]) -> None:
+    pool = WorkerPool(1, modules, memory=1 << 30)
+    for _ in range(3):
+        _, data = await pool.carry_out(errand("fork"), b"", OWNER, 30)
+        assert msgspec.json.decode(data) == {"step": "fork", "child": False}
+        answer, data = await pool.carry_out(errand("length"), b"abc", OWNER, 30)
+        assert msgspec.json.decode(data[: answer.fields])["length"] == 3
+    assert pool.replaced == 0
+    await pool.close()
+
+
+async def test_what_a_step_has_started_ends_with_its_process_and_holds_nobody_up(
+    modules: list[str], tmp_path: Path
+) -> None:
+    pool = WorkerPool(1, modules, memory=1 << 30)
+    with pytest.raises(WorkerGone, match="in two tries"):
+        await pool.carry_out(errand("leave_behind"), str(tmp_path / "pids").encode(), OWNER, 600)
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    assert len(pids) == 2
+    async with asyncio.timeout(10):
+        while any(is_alive(pid) for pid in pids):
+            await asyncio.sleep(0.01)
+    await pool.close()
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether a process runs: it may be dead and not yet collected."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def test_what_a_step_makes_wrong_is_its_own_bug_and_its_process_goes_on(modules: list[str]) -> None:
+    pool = WorkerPool(1, modules, memory=1 << 30)
+    answer, _ = await pool.carry_out(errand("text"), b"", OWNER, 30)
+    assert "data of a product are bytes, not str" in (answer.broken or "")
+    answer, data = await pool.carry_out(errand("long"), b"", OWNER, 30)
+    assert (answer.failed, len(data)) == ("the results have more than 16,777,216 bytes", 0)
     assert pool.replaced == 0
     await pool.close()
 

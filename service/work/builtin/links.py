@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urldefrag, urljoin, urlsplit
 import msgspec
 
 from service.work.pages import page_of
-from service.work.step import Body, Made, StepFailed, step
+from service.work.step import Body, Made, StepFailed, check_size, step
 
 __all__ = ["Links", "links"]
 
@@ -31,11 +31,14 @@ def links(body: Body, parameters: Links) -> Made:
     page = page_of(body)
     base = _base(page.root, body.url)
     found: dict[str, None] = {}
+    size = 0
     own = _host(urlsplit(body.url))
     for address in _addresses(page.root):
         absolute = _absolute(base, address)
         if absolute is not None and (not parameters.same_host or _host(urlsplit(absolute)) == own):
+            size += 0 if absolute in found else len(absolute)
             found[absolute] = None
+            check_size(size)
             if len(found) > _MOST:
                 raise StepFailed(f"the page has more than {_MOST:,} links")
     return Made({"links": list(found)})

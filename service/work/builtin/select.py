@@ -1,5 +1,6 @@
 """``select``: the texts of the elements that a CSS selector finds, or the value that a JSON Pointer leads to."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ from service.upstream.content.charset import read_text
 from service.upstream.content.json_pointer import value_at
 from service.upstream.content.select_failed import NothingThere, SelectFailed
 from service.upstream.content.selection import check_select
-from service.work.step import Body, Made, StepFailed, step
+from service.work.step import Body, Made, StepFailed, check_size, step
 
 __all__ = ["Select", "select"]
 
@@ -48,9 +49,7 @@ def select(body: Body, parameters: Select) -> Made:
             return Made({"matches": _value(data, body.type, parameters.pointer or "")})
         page = parse(data, body.type)
         found = page.find(parameters.css)
-        return Made(
-            {"matches": [_markup(one, page.xml) for one in found] if parameters.html else page.texts(found)}
-        )
+        return Made({"matches": list(_markup(found, page.xml)) if parameters.html else page.texts(found)})
     except SelectFailed as error:
         raise StepFailed(str(error)) from None
 
@@ -63,8 +62,13 @@ def _value(data: bytes, content_type: str | None, pointer: str) -> list[Any]:
         return []
 
 
-def _markup(element: Any, xml: bool) -> str:
+def _markup(elements: Iterable[Any], xml: bool) -> Iterator[str]:
+    """Yield the markup of each element; raises StepFailed for too much: each has that of the elements in it."""
     from lxml import etree
 
-    text: str = etree.tostring(element, method="xml" if xml else "html", encoding="unicode", with_tail=False)
-    return text
+    size = 0
+    for element in elements:
+        text = etree.tostring(element, method="xml" if xml else "html", encoding="unicode", with_tail=False)
+        size += len(text)
+        check_size(size)
+        yield text

@@ -70,7 +70,8 @@ def _read(body: Body, parameters: Thumbnail) -> "Image":
         picture.load()
         # Not before: to find the EXIF data of a PNG, Pillow decodes its pixels, and damaged ones raise only once.
         turn = _turn(picture)
-        return picture.transpose(Image.Transpose[turn]) if turn is not None else picture
+        # A palette that is missing is found by those who want its colours.
+        return eight_bits(picture.transpose(Image.Transpose[turn]) if turn is not None else picture)
     except (StepFailed, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -83,7 +84,7 @@ def _read(body: Body, parameters: Thumbnail) -> "Image":
 def _damage(error: Exception) -> str:
     if "MAX_TEXT" in str(error):
         return f"the texts or the colour profile of the picture have more than {_TEXTS >> 20} MiB"
-    return f"the picture is damaged: {error}"
+    return f"the picture is damaged: {str(error) or type(error).__name__}"
 
 
 def _turn(picture: "Image") -> str | None:
@@ -110,7 +111,6 @@ def _resized(picture: "Image", parameters: Thumbnail) -> "Image":
     from PIL import Image, ImageOps
 
     size = (parameters.width, parameters.height)
-    picture = eight_bits(picture)
     if parameters.fit == "cover":
         return ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
     if parameters.fit == "exact":
