@@ -30,6 +30,11 @@ class DirectoryLock:
             os.close(self._descriptor)
             raise DirectoryInUse(directory) from error
 
+    @property
+    def lost(self) -> bool:
+        """Whether the file was removed, so that another process can lock the directory."""
+        return not os.fstat(self._descriptor).st_nlink
+
     def close(self) -> None:
         """Give the lock back."""
         os.close(self._descriptor)

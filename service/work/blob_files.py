@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ __all__ = ["DEFAULT_TYPE", "Blob", "BlobFiles"]
 
 DEFAULT_TYPE: Final = "application/octet-stream"
 """Of a body whose type is not known (RFC 9110, section 8.3)."""
+_FOLDERS: Final = frozenset(f"{number:02x}" for number in range(256))
 _NAME: Final = re.compile(r"([0-9a-f]{64})\.([A-Za-z0-9%!#$&^_.+-]{3,150})(?:~([0-9a-f]{16}))?")
 _TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,60}/[a-z0-9!#$&^_.+-]{1,60}")
 """A media type as it may be registered (RFC 6838, section 4.2)."""
@@ -48,27 +50,39 @@ class BlobFiles:
         self._directory = directory
         self._new = directory / "new"
         self._numbers = itertools.count()
+        self._restoring = threading.Lock()
         self._lock = DirectoryLock(directory)
         try:
-            self._new.mkdir(mode=0o700, exist_ok=True)
-            self._make_folders()
-            self._unfinished = os.open(self._new, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._unfinished = self._open_folders()
         except BaseException:
             self._lock.close()
             raise
 
-    def _make_folders(self) -> None:
-        """Make all folders at once: none has to reach the disk together with its first file."""
-        names = {f"{number:02x}" for number in range(256)} - set(os.listdir(self._directory))
+    def _open_folders(self) -> int:
+        """Make all folders at once, as none has to reach the disk together with its first file; open ``new/``."""
+        names = {"new", *_FOLDERS} - set(os.listdir(self._directory))
         for name in names:
             (self._directory / name).mkdir(mode=0o700)
         if names:
             sync_directory(self._directory)
+        return os.open(self._new, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def _restore(self) -> None:
+        """Make the folders again that were removed while they were in use; raises OSError."""
+        with self._restoring:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._lock.lost:
+                lost, self._lock = self._lock, DirectoryLock(self._directory)
+                lost.close()
+            opened = self._open_folders()
+            os.dup2(opened, self._unfinished, inheritable=False)  # other threads have the number
+            os.close(opened)
 
     def scan(self) -> list[Blob]:
         """Remove what is left over from a kill, and return all blobs, the longest unused first."""
         for path in self._new.iterdir():
-            path.unlink()
+            if not path.is_dir():
+                path.unlink()
         found = sorted(self._entries(), key=lambda entry: entry[0])
         blobs: dict[str, Blob] = {}
         for _, blob in found:
@@ -79,7 +93,7 @@ class BlobFiles:
 
     def _entries(self) -> Iterator[tuple[float, Blob]]:
         for folder in self._directory.iterdir():
-            if len(folder.name) != 2:
+            if folder.name not in _FOLDERS or not folder.is_dir():
                 continue
             with os.scandir(folder) as entries:
                 for entry in entries:
@@ -90,6 +104,13 @@ class BlobFiles:
 
     def write(self, sha256: str, data: bytes | memoryview, content_type: str, keeper: str) -> Blob:
         """Write a file, and return when it is on disk under its name; raises OSError, and then nothing is left."""
+        try:
+            return self._write(sha256, data, content_type, keeper)
+        except FileNotFoundError:
+            self._restore()  # somebody has emptied the directory
+            return self._write(sha256, data, content_type, keeper)
+
+    def _write(self, sha256: str, data: bytes | memoryview, content_type: str, keeper: str) -> Blob:
         kind = content_type if _TYPE.fullmatch(content_type) else DEFAULT_TYPE
         folder = self._directory / sha256[:2]
         path = folder / f"{sha256}.{quote(kind, safe='+')}~{keeper}"

@@ -43,6 +43,8 @@ Place = Literal["thread", "process"]
 """``thread`` for what waits, or computes without the interpreter's lock; ``process`` for all else."""
 MOST_STEPS: Final = 16
 """Steps of one list."""
+_PARAMETERS: Final = 64 << 10
+"""Bytes of the parameters of a step as JSON: they go to a process in one datagram, with a URL and a type."""
 LARGEST_RESULTS: Final = 16 << 20
 """Bytes of JSON that the results of a body may have together: elements in each other, or links with a long base,
 make hundreds of times the page, and the service has all of it in memory."""
@@ -182,17 +184,18 @@ def _planned(number: int, given: object, blobs: bool) -> PlannedStep:
     found = STEPS.get(name)
     if found is None:
         raise InvalidParams(f"{where}.step: {name!r} is not one of {', '.join(sorted(STEPS))}")
-    rest = {key: value for key, value in given.items() if key != "step"}
+    rest = {key: _whole(value) for key, value in given.items() if key != "step"}
     if found.imports is not None and find_spec(found.imports) is None:
         raise InvalidParams(f"{where}: {name} needs the extra {found.extra}: install sluice[{found.extra}]")
     if found.needs_blobs and not blobs:
         raise InvalidParams(f"{where}: {name} needs --blobs DIR")
     try:
-        return PlannedStep(
-            found, msgspec.convert({key: _whole(value) for key, value in rest.items()}, found.parameters)
-        )
+        parameters = msgspec.convert(rest, found.parameters)
     except msgspec.ValidationError as error:
         raise InvalidParams(f"{where}: {error}") from None
+    if len(msgspec.json.encode(parameters)) > _PARAMETERS:
+        raise InvalidParams(f"{where}: the parameters have more than {_PARAMETERS:,} bytes")
+    return PlannedStep(found, parameters)
 
 
 def result_of(name: str, made: Made) -> bytes:

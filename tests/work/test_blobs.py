@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -252,6 +253,40 @@ async def test_closing_finishes_what_is_being_written_and_begins_no_more(
     assert len(files_in(tmp_path)) == 1
 
 
+@pytest.mark.parametrize("folder", ["ba", "new", "*", "."])
+async def test_a_directory_that_was_emptied_is_filled_again_and_still_belongs_to_one_service(
+    tmp_path: Path, folder: str
+) -> None:
+    directory = tmp_path / "blobs"
+    blobs = await Blobs.open(directory, 1000)
+    await save(blobs, b"abc", "a/b")
+    for path in list(directory.glob(folder)) if folder != "." else [directory]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    saved = await asyncio.gather(*(save(blobs, data, "a/b") for data in (b"abc", b"def", b"ghi")))
+    assert [blob.path.read_bytes() for blob in saved] == [b"abc", b"def", b"ghi"]
+    with pytest.raises(DirectoryInUse):
+        await Blobs.open(directory, 1000)
+    await blobs.close()
+    again = await Blobs.open(directory, 1000)
+    assert again.statistics().count == 3
+    await again.close()
+
+
+async def test_a_directory_that_another_service_has_taken_meanwhile_is_left_to_it(tmp_path: Path) -> None:
+    directory = tmp_path / "blobs"
+    blobs = await Blobs.open(directory, 1000)
+    shutil.rmtree(directory)
+    other = await Blobs.open(directory, 1000)
+    with pytest.raises(StorageFailed, match="another service uses this directory"):
+        await save(blobs, b"abc", "a/b")
+    assert (await save(other, b"abc", "a/b")).path.exists()
+    await blobs.close()
+    await other.close()
+
+
 async def test_a_bug_in_writing_costs_one_body(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def odd(*_: object) -> None:
         raise RuntimeError("made to raise")
@@ -269,7 +304,10 @@ def test_foreign_files_in_the_directory_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "ab").mkdir()
     (tmp_path / "ab" / "notes.txt").write_text("mine")
     (tmp_path / "readme").write_text("mine")
+    (tmp_path / "me").write_text("mine")
+    (tmp_path / "new" / "folder").mkdir(parents=True)
     files = BlobFiles(tmp_path)
     assert files.scan() == []
     files.close()
-    assert files_in(tmp_path) == {"notes.txt", "readme"}
+    assert files_in(tmp_path) == {"notes.txt", "readme", "me"}
+    assert (tmp_path / "new" / "folder").exists()

@@ -48,7 +48,8 @@ def test_select_by_pointer_of_what_is_not_json(data: bytes, content_type: str) -
 
 @pytest.mark.parametrize(
     "given",
-    [{}, {"css": "p", "pointer": "/a"}, {"css": "p["}, {"pointer": "a"}, {"pointer": "/~2"}, {"css": "/a"},
+    [{}, {"css": ""}, {"css": " "}, {"css": "p," * 2048 + "p"}, {"pointer": "/" + "a" * 4096},
+     {"css": "p", "pointer": "/a"}, {"css": "p["}, {"pointer": "a"}, {"pointer": "/~2"}, {"css": "/a"},
      {"pointer": "/a", "html": True}, {"css": "p", "more": 1}],
 )  # fmt: skip
 def test_select_says_what_does_not_fit(given: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from service.core.errors import InvalidParams
@@ -31,6 +32,19 @@ import_steps()
 def test_a_list_that_does_not_fit_is_refused_and_says_where(given: Any, says: str) -> None:
     with pytest.raises(InvalidParams, match=says):
         plan(given, blobs=False)
+
+
+def test_parameters_that_no_datagram_takes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STEPS, "words", replace(STEPS["links"], name="words", parameters=Words))
+    assert plan([{"step": "words", "words": ["w" * 60_000]}], blobs=False)
+    with pytest.raises(InvalidParams, match=r"^steps\[0\]: the parameters have more than 65,536 bytes$"):
+        plan([{"step": "words", "words": ["w" * 1000] * 66}], blobs=False)
+
+
+class Words(msgspec.Struct):
+    """Of a step that takes texts of any length."""
+
+    words: list[str]
 
 
 def test_a_step_whose_extra_is_not_installed_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,7 @@ ISOLATION: Final = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-
 _KEPT: Final = (
     "Accept-Encoding",
     "Allow",
+    "Content-Range",
     "Location",
     "Retry-After",
     "Sec-WebSocket-Version",

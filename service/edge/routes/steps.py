@@ -98,7 +98,9 @@ class StepRoutes:
             hdrs.CONTENT_DISPOSITION: f'attachment; filename="{blob.sha256}"',
             hdrs.CACHE_CONTROL: _FOR_EVER,
         }
-        return FileWithRange(blob.path, headers=headers)
+        answer = FileWithRange(blob.path, headers)
+        await answer.prepare(request)
+        return answer
 
 
 def _given(request: web.Request) -> Any:

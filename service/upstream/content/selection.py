@@ -30,14 +30,22 @@ REQUEST: Final = struct.Struct(">III?")
 ANSWER: Final = struct.Struct(">BI")
 """Which of KINDS the error is, and the length of what was found, or of why not, which follows."""
 KINDS: Final[tuple[SelectKind | None, ...]] = (None, "protocol", "too_large", "unavailable")
+_LONGEST: Final = 4096
+"""Characters of a selection: a selector of two megabytes takes five seconds to read, on the event loop."""
 _MEMORY: Final = 1 << 30
 _LARGE: Final = 256 << 10
 """Parsing takes 10 to 50 times the bytes of a body. Above this size that memory is given back, which takes 5 ms."""
 
 
-@lru_cache(maxsize=1024)
 def check_select(select: str) -> str | None:
     """Say what is wrong with a selection, or return None."""
+    if len(select) > _LONGEST:
+        return f"has more than {_LONGEST:,} characters"
+    return _checked(select)
+
+
+@lru_cache(maxsize=1024)
+def _checked(select: str) -> str | None:
     if select.startswith("/"):
         bad = any(part[:1] not in ("0", "1") for part in select.split("~")[1:])
         return "a JSON Pointer has ~ only as ~0 and ~1" if bad else None

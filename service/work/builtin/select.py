@@ -31,9 +31,9 @@ class Select(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("html: goes with css alone")
         if self.pointer and not self.pointer.startswith("/"):
             raise ValueError("pointer: begins with /, or is empty for the whole document")
-        given = self.css or self.pointer or ""
-        if self.css is not None and self.css.lstrip().startswith("/"):
+        if self.css is not None and self.css.lstrip()[:1] in ("", "/"):
             raise ValueError("css: is not a CSS selector")
+        given = self.css or self.pointer
         if given and (wrong := check_select(given)):
             raise ValueError(f"{'css' if self.pointer is None else 'pointer'}: {wrong}")
 

@@ -53,13 +53,29 @@ def decoded(read: Callable[[], bytes]) -> Iterator[bytes]:
         if head.startswith(begin):
             raise Unreadable(f"is {name}, which cannot be counted", f"{program} FILE | sluice count - ...")
     if head.startswith(_GZIP):
-        yield from _members(_slices(head, read), _Gzip)
+        yield from _lines(_members(_slices(head, read), _Gzip))
     elif _zstd(head):
-        yield from _members(_slices(head, read), _Zstd)
+        yield from _lines(_members(_slices(head, read), _Zstd))
     else:
         yield head.removeprefix(codecs.BOM_UTF8)
         while data := read():
             yield data
+
+
+def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield what was decompressed, if that is lines."""
+    head = b""
+    try:
+        while len(head) < HEAD and (more := next(pieces, None)) is not None:
+            head += more
+    except Unreadable:
+        yield head  # it is short and cut off, and its lines count
+        raise
+    if compressed(head):
+        name = next((name for begin, (name, _) in _OTHERS.items() if head.startswith(begin)), "compressed twice")
+        raise Unreadable(f"is {name} inside of its compression, which cannot be counted")
+    yield head.removeprefix(codecs.BOM_UTF8)
+    yield from pieces
 
 
 def _zstd(head: bytes) -> bool:

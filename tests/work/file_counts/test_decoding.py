@@ -96,6 +96,16 @@ def test_what_cannot_be_counted_is_named() -> None:
             read(data)
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, zstd_frame], ids=["gzip", "zstd"])
+def test_what_is_inside_is_looked_at_as_a_plain_file_is(pack: Callable[[bytes], bytes]) -> None:
+    assert read(pack(b"\xef\xbb\xbfa\n")) == b"a\n"
+    assert read(pack(b"\xef\xbb") + pack(b"\xbfa\n") + pack(b"\xef\xbb\xbf")) == b"a\n\xef\xbb\xbf"
+    for data, name in [("a\n".encode("utf-16"), "UTF-16"), (bz2.compress(b""), "compressed with bzip2"),
+                       (gzip.compress(b"a\n"), "compressed twice")]:  # fmt: skip
+        with pytest.raises(Unreadable, match=f"^is {name} inside of its compression, which cannot be counted$"):
+            read(pack(data))
+
+
 @given(st.binary(max_size=20), st.integers(1, 7))
 def test_plain_bytes_are_what_they_are(data: bytes, size: int) -> None:
     if not compressed(data):
