@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.tenants.alone import Alone
 from bench.tenants.attacks import ATTACKS
 from bench.tenants.command import TABLE
 from bench.tenants.rows import BY_NAME, ROWS
@@ -34,6 +35,10 @@ def seen(wrong: int = 0, **took: list[float]) -> Seen:
     return Seen.of({"took": took, "wrong": {"x": wrong} if wrong else {}, "serials": []})
 
 
+def fetches(p99: float | None) -> Times:
+    return {} if p99 is None else {"fetch": (1.0, p99)}
+
+
 @pytest.mark.parametrize(
     ("now", "holds"),
     [
@@ -56,17 +61,50 @@ def seen(wrong: int = 0, **took: list[float]) -> Seen:
     ],
 )
 def test_all_is_as_before_once_nothing_is_wrong_and_each_p99_near_what_it_was(now: Seen, holds: bool) -> None:
-    assert now.as_before(seen(fetch=[5.0] * 50 + [10.0] * 50)) is holds
+    assert now.as_before(fetches(10.0)) is holds
 
 
-def test_what_was_seen_in_several_rows_counts_as_one() -> None:
+def test_what_was_seen_in_several_periods_counts_as_one() -> None:
     joined = Seen.joined([seen(fetch=[3.0] * 50, wrong=1), seen(fetch=[1.0] * 50, publish=[2.0], wrong=2)])
     assert joined.summary() == {"fetch": (1.0, 3.0), "publish": (2.0, 2.0)}
     assert joined.wrong == {"x": 3}
 
 
-def fetches(p99: float | None) -> Times:
-    return {} if p99 is None else {"fetch": (1.0, p99)}
+def usual_of_rows(*p99s: float) -> list[float]:
+    """Have the p99 of each period be the next of these; return what each row takes for usual."""
+    left = list(p99s)
+    alone, usual = Alone(), list[float]()
+    while left:
+        usual.append(alone.usual(lambda: fetches(left.pop(0)))["fetch"][1])
+    return usual
+
+
+@pytest.mark.parametrize(
+    ("p99s", "usual"),
+    [
+        ([10.0, 12.0, 11.0, 13.0, 14.0], [11.0, 12.0, 13.0]),
+        ([170.0, 10.0, 11.0, 12.0, 13.0], [11.0, 11.0, 12.0]),
+        ([10.0, 170.0, 11.0, 12.0], [11.0]),
+        ([10.0, 11.0, 12.0, 170.0, 150.0, 13.0], [11.0, 12.0]),
+        ([10.0, 11.0, 12.0, 21.5, 21.5], [11.0, 12.0, 21.5]),
+        ([10.0, 11.0, 12.0, *[30.0] * 4, *[31.0] * 4], [11.0, 12.0, 30.0]),
+    ],
+    ids=[
+        "the median of this row and the two before",
+        "one disturbed period of the first row",
+        "measured again in the first row",
+        "measured again in a later row",
+        "what would be in its bound counts",
+        "a machine that has become slower",
+    ],
+)
+def test_a_disturbed_period_alone_does_not_count(p99s: list[float], usual: list[float]) -> None:
+    assert usual_of_rows(*p99s) == usual
+
+
+def test_what_came_in_some_periods_alone_is_the_median_of_those() -> None:
+    periods = iter([fetches(10.0), {"publish": (1.0, 2.0)}, {**fetches(12.0), "publish": (3.0, 4.0)}])
+    assert Alone().usual(lambda: next(periods)) == {"fetch": (1.0, 11.0), "publish": (2.0, 3.0)}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, Self
 
-from bench.tenants.verdict import FACTOR, NOISE_MS, Times
+from bench.tenants.verdict import Times, bound
 
 __all__ = ["Seen"]
 
@@ -38,12 +38,11 @@ class Seen:
                 took[name] = sorted(took.get(name, []) + values)
         return cls(took, wrong, frozenset(serials))
 
-    def as_before(self, before: Self) -> bool:
-        """Return whether nothing went wrong, none is missing, and each p99 is within the bound of what it was."""
+    def as_before(self, usual: Times) -> bool:
+        """Return whether nothing went wrong, none is missing, and each p99 within the bound of the usual one."""
         times = self.summary()
         return not self.wrong and all(
-            name in times and times[name][1] <= p99 * FACTOR + NOISE_MS
-            for name, (_, p99) in before.summary().items()
+            name in times and times[name][1] <= bound(p99) for name, (_, p99) in usual.items()
         )
 
     def summary(self) -> Times:

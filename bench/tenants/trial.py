@@ -8,11 +8,9 @@ import json
 import secrets
 import sys
 import time
-from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from statistics import median
 from typing import Any, Final
 
 import jwt
@@ -20,6 +18,7 @@ import jwt
 from bench.processes import Child
 from bench.reliability.stage import Stage
 from bench.reliability.trial import Outcome, Scene, Window
+from bench.tenants.alone import Alone
 from bench.tenants.rows import Row
 from bench.tenants.seen import Seen
 from bench.tenants.values import BOUND, FAR
@@ -29,7 +28,6 @@ __all__ = ["Figures", "Trial", "control_seconds", "row_seconds"]
 
 _ALONE: Final = 4.0
 """Seconds of the careful client alone in each row; those of the two rows before count with them."""
-_ROWS: Final = 3
 _CONTROL: Final = 1 / 6
 """Seconds beside the attacker at another service, for each at its own."""
 _LEAST: Final = 6.0
@@ -88,7 +86,7 @@ class Trial:
         self._port = port
         self._seconds = seconds
         self._attacks = attacks
-        self._alone: deque[tuple[Seen, Window]] = deque(maxlen=_ROWS)
+        self._alone = Alone()
 
     def run(self, row: Row) -> Figures:
         """Carry out a row; raises OSError, RuntimeError and ValueError where it cannot be measured."""
@@ -139,7 +137,7 @@ class Trial:
         if row.reported and self._seconds >= row.takes:
             checks[f"answered {row.reported}"] = any(row.reported in text for text in answer["answered"])
         print(", and until all is back", flush=True)
-        back = _back(careful, before)
+        back = _back(careful, {name: both for name, both in alone.items() if name in before.took})
         checks["as before in time"] = back is not None
         ended = time.monotonic()
         outcome = stage.outcome(row.what, checks, factor=None, kept=row.kept << 20, within=_BACK)
@@ -161,18 +159,18 @@ class Trial:
         return _times(_seen(careful), window)
 
     def _calm(self, stage: Stage, careful: Child) -> tuple[Seen, Times]:
-        """Return what the careful client is alone, in this row and the two before."""
-        _seen(careful)
-        while True:
+        """Return what the careful client sees alone in this row, and its usual times in this and the two before."""
+        periods = list[Seen]()
+
+        def measure() -> Times:
             print(f", {_ALONE:g} s alone", end="", flush=True)
             window = stage.calm_down(_ALONE)
-            self._alone.append((_seen(careful), window))
-            if len(self._alone) == _ROWS:
-                break
-        seen, windows = zip(*self._alone, strict=True)
-        before = Seen.joined(seen)
-        usual = Window(0, 0, *(median(getattr(one, name) for one in windows) for name in ("p50", "p99", "worst")))
-        return before, _times(before, usual)
+            periods.append(_seen(careful))
+            return _times(periods[-1], window)
+
+        _seen(careful)
+        usual = self._alone.usual(measure)
+        return Seen.joined(periods), usual
 
 
 def _times(seen: Seen, window: Window) -> Times:
@@ -200,12 +198,12 @@ def _repeated(stage: Stage, ended: float, attackers: Sequence[Child]) -> list[fl
     return kept
 
 
-def _back(careful: Child, before: Seen) -> float | None:
+def _back(careful: Child, usual: Times) -> float | None:
     """Return the seconds until the careful client notices nothing any more."""
     begin = time.monotonic()
     while time.monotonic() < begin + _BACK:
         time.sleep(1.0)
-        if _seen(careful).as_before(before):
+        if _seen(careful).as_before(usual):
             return time.monotonic() - begin
     return None
 

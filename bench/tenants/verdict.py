@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["FACTOR", "NOISE_MS", "Times", "Verdict", "grows", "judge", "milliseconds"]
+__all__ = ["Times", "Verdict", "bound", "grows", "judge", "milliseconds"]
 
-FACTOR: Final = 1.5
+_FACTOR: Final = 1.5
 """By which a p99 may grow beside an attacker."""
-NOISE_MS: Final = 5.0
+_NOISE_MS: Final = 5.0
 """By which it may grow anyhow: below that the machine decides."""
 _MOST_MS: Final = 250.0
 """By which it may grow in an attack of one moment."""
@@ -31,12 +31,17 @@ class Verdict:
     """What is over its bound, and was so with the attacker at another service, too, within 20 %."""
 
 
+def bound(own: float) -> float:
+    """Return the highest p99 beside an attacker, in milliseconds, where it is this much alone."""
+    return own * _FACTOR + _NOISE_MS
+
+
 def judge(alone: Times, attacked: Times, control: Times, *, moment: bool) -> Verdict:
     """Hold every p99 against its bound; what was not measured any more is over it."""
     over, machine = list[str](), list[str]()
     for name, (_, own) in alone.items():
         p99, apart = (times[name][1] if name in times else None for times in (attacked, control))
-        if p99 is not None and p99 <= (own + _MOST_MS if moment else own * FACTOR + NOISE_MS):
+        if p99 is not None and p99 <= (own + _MOST_MS if moment else bound(own)):
             continue
         text = f"{name} p99 {_ms(p99)}: {_ms(own)} alone, {_ms(apart)} with the attacker at another service"
         of_machine = p99 is not None and apart is not None and p99 <= apart * _MACHINE
