@@ -10,12 +10,12 @@ from service.core.topics.topic import Reader
 from service.core.topics.visits import Visit, VisitState
 from tests.core.readers import FakeReader, Turns, make_hub
 
-ROW = re.compile(r"^ {4}([A-Z_]+) +\| ([A-Z_]+) +\|(?: (\w+))?$", re.MULTILINE)
+ROW = re.compile(r"^ {4}([A-Z_]+) +\| ([A-Z_]+) +\|(?: +| (\w+) +)\|(?: (\w+))?$", re.MULTILINE)
 
 
-def table() -> dict[str, tuple[str, str]]:
+def table() -> dict[str, tuple[str, str, str]]:
     assert visits.__doc__ is not None
-    return {state: (woken, through) for state, woken, through in ROW.findall(visits.__doc__)}
+    return {state: (woken, begun, through) for state, woken, begun, through in ROW.findall(visits.__doc__)}
 
 
 def in_state(state: VisitState) -> Visit:
@@ -36,21 +36,29 @@ def test_what_the_table_says_of_news(state: VisitState) -> None:
 
 
 @pytest.mark.parametrize("state", list(VisitState))
-def test_what_the_table_says_of_the_end_of_a_round(state: VisitState) -> None:
+def test_what_the_table_says_of_the_begin_of_a_round(state: VisitState) -> None:
     one, expected = in_state(state), table()[state.name][1]
-    hub = make_hub(Turns())
-    readers: list[Reader] = [FakeReader(hub.own("t"))]
+    readers: list[Reader] = [FakeReader(make_hub(Turns()).own("t"))]
     if not expected:
         with pytest.raises(KeyError):
-            one.next_round(5, readers)
+            one.begin(5, readers)
         return
-    again = one.next_round(5, readers)
-    assert (one.state.name, again, list(one.readers)) == (
-        expected,
-        expected == "UNDER_WAY",
-        readers if again else [],
-    )
-    assert (one.head_before, one.head) == ((3, 5) if again else (3, 3))
+    one.began = 2.0
+    one.begin(5, readers)
+    assert (one.state.name, list(one.readers), one.began) == (expected, readers, 0.0)
+    assert (one.head_before, one.head) == (3, 5)
+
+
+@pytest.mark.parametrize("state", list(VisitState))
+def test_what_the_table_says_of_the_end_of_a_round(state: VisitState) -> None:
+    one, expected = in_state(state), table()[state.name][2]
+    if not expected:
+        with pytest.raises(KeyError):
+            one.end()
+        return
+    assert one.end() is (expected == "SCHEDULED")
+    assert (one.state.name, list(one.readers)) == (expected, [])
+    assert (one.head_before, one.head) == (3, 3)
 
 
 def test_there_is_news_from_scheduled_on() -> None:
@@ -74,3 +82,36 @@ def test_a_hub_is_visiting_many_until_all_readers_have_had_what_is_new() -> None
         visiting.append(hub.is_visiting_many())
         turns.turn()
     assert (visiting, hub.is_visiting_many()) == ([False, True, True], False)
+
+
+def test_a_slice_goes_on_between_two_looks_at_the_clock_and_ends_at_its_number() -> None:
+    turns = Turns()
+    hub = make_hub(turns, HubLimits(slice_readers=20))
+    readers = [FakeReader(hub.own("t")) for _ in range(50)]
+    for reader in readers:
+        hub.attach(reader, "newest")
+    hub.publish("t", b"1", 0.0)
+    had = []
+    while turns.turn():
+        had.append(sum(not reader.behind for reader in readers))
+    assert had == [20, 40, 50]
+
+
+def test_a_slice_that_cannot_be_counted_is_made_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = Turns()
+    turns.now = 1.0
+    hub = make_hub(turns)
+    readers = [FakeReader(hub.own("t")) for _ in range(2)]
+    for reader in readers:
+        hub.attach(reader, "newest")
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no count")
+
+    monkeypatch.setattr(hub.latency, "slice", fail)
+    hub.publish("t", b"1", 0.0)
+    turns.turn()
+    with pytest.raises(RuntimeError, match="no count"):
+        turns.settle()  # where a loop logs it
+    assert [reader.lines for reader in readers] == [["1"], ["1"]]
+    assert sum(hub.latency.spread.counts) == 1

@@ -159,7 +159,7 @@ class Ring:
         key = after * _ENCODINGS + encoding
         known = self._chunks.get(key)
         if known is None:
-            begin = after + 1 - self.loaded
+            begin = after + 1 - self.first - self.spilled
             end = self._end_of_chunk(begin)
             if len(self._chunks) >= _CHUNKS:
                 del self._chunks[next(iter(self._chunks))]

@@ -251,9 +251,9 @@ class Reader:
             self.finished()
         return chunk
 
-    def advance(self, offset: int, missed: int = 0) -> None:
-        """Move the cursor: the messages up to an offset are brought to the peer, but for those that it missed."""
-        self.topic.delivered += offset - self.offset - missed
+    def advance(self, offset: int) -> None:
+        """Move the cursor: the messages up to an offset are brought to the peer."""
+        self.topic.delivered += offset - self.offset
         self.offset = offset
 
     def _lagged(self, ring: Ring) -> bytes:
@@ -265,7 +265,8 @@ class Reader:
         cause = "resume" if self.resuming else self.on_lag.value
         self.resuming = False
         last = ring.head - 1 if newest else ring.first - 1
-        self.advance(last, missed=last - before)
+        self.advance(last)
+        self.topic.delivered -= last - before  # it gets the gap in their place
         self.topic.lags.gap(cause, last - before)
         return self.gap(before + 1, last)
 

@@ -12,14 +12,14 @@ Theory of operation. An append wakes the visit; from the next loop turn on it go
 there when its round began, in as many slices as that takes. What is appended meanwhile may come after the turn of
 some of them, so the round is followed by another. A topic that nobody reads is not visited.
 
-    state      | woken     | through
-    -----------|-----------|-----------
-    IDLE       | SCHEDULED |
-    SCHEDULED  | SCHEDULED | UNDER_WAY
-    UNDER_WAY  | AGAIN     | IDLE
-    AGAIN      | AGAIN     | UNDER_WAY
+    state      | woken     | begun     | through
+    -----------|-----------|-----------|-----------
+    IDLE       | SCHEDULED |           |
+    SCHEDULED  | SCHEDULED | UNDER_WAY |
+    UNDER_WAY  | AGAIN     |           | IDLE
+    AGAIN      | AGAIN     |           | SCHEDULED
 
-*Woken*: there is news. *Through*: no reader is left of the round, or none has begun; a round begins with UNDER_WAY.
+*Woken*: there is news. *Begun*: a round begins with its first slice. *Through*: no reader is left of the round.
 """
 
 from collections import deque
@@ -75,22 +75,21 @@ class VisitState(IntEnum):
     AGAIN = 3
 
 
+_IDLE: Final = VisitState.IDLE
+_SCHEDULED: Final = VisitState.SCHEDULED
 _WOKEN: Final = {
     VisitState.IDLE: VisitState.SCHEDULED,
     VisitState.SCHEDULED: VisitState.SCHEDULED,
     VisitState.UNDER_WAY: VisitState.AGAIN,
     VisitState.AGAIN: VisitState.AGAIN,
 }
-_THROUGH: Final = {
-    VisitState.SCHEDULED: VisitState.UNDER_WAY,
-    VisitState.UNDER_WAY: VisitState.IDLE,
-    VisitState.AGAIN: VisitState.UNDER_WAY,
-}
+_BEGUN: Final = {VisitState.SCHEDULED: VisitState.UNDER_WAY}
+_THROUGH: Final = {VisitState.UNDER_WAY: VisitState.IDLE, VisitState.AGAIN: VisitState.SCHEDULED}
 _NOBODY: Final[Iterator[VisitedReader]] = iter(())
 _TIME: Final = 0.002
 """Seconds of a slice, about: a visit takes 10 us with one message, and 100 with all that a write carries."""
 _LOOK: Final = 16
-"""Visits between two looks at the clock; a power of two."""
+"""Visits between two looks at the clock."""
 
 
 class Visit:
@@ -116,17 +115,20 @@ class Visit:
         """Record news; return whether the visit has to be queued for that."""
         before = self.state
         self.state = _WOKEN[before]
-        return before is VisitState.IDLE
+        return before is _IDLE
 
-    def next_round(self, head: int, readers: Iterable[VisitedReader]) -> bool:
-        """End a round, and begin one with these readers if there is news; return whether there is."""
-        self.state = _THROUGH[self.state]
-        if self.state is VisitState.IDLE:
-            self.readers = _NOBODY
-            return False
+    def begin(self, head: int, readers: Iterable[VisitedReader]) -> None:
+        """Begin a round with these readers."""
+        self.state = _BEGUN[self.state]
         self.readers = iter(tuple(readers))
         self.head_before, self.head = self.head, head
-        return True
+        self.began = 0.0
+
+    def end(self) -> bool:
+        """End a round; return whether there is news for another."""
+        self.state = _THROUGH[self.state]
+        self.readers = _NOBODY
+        return self.state is _SCHEDULED
 
     def begin_anew(self, head: int) -> None:
         """Go on in another epoch of the topic, which has no readers now."""
@@ -162,12 +164,6 @@ class Latency:
         each = min(taken // fresh, visited)
         for at in times[-fresh:]:
             self.delivery.observe_between(begin - at, end - at, each)
-
-    def round(self, topic: VisitedTopic, now: float) -> None:
-        """Count a round that is through with all readers."""
-        if len(topic.readers) > 1:
-            self.spread.observe(now - topic.visit.began)
-        topic.visit.began = 0.0
 
 
 class Visits:
@@ -218,21 +214,28 @@ class Visits:
         until = now + _TIME
         while self._queue and room > 0:
             topic = self._queue.popleft()
-            before, begin = topic.delivered, now
+            visit, before, begin = topic.visit, topic.delivered, now
+            if visit.state is _SCHEDULED:
+                self.pressed.discard(topic)
+                visit.begin(topic.ring.head, topic.readers)
             visited, through = self._visit(topic, room, until)
             if visited:
-                topic.visit.began, now = topic.visit.began or begin, self._clock()
-                self._contain(self.latency.slice, topic, visited, topic.delivered - before, begin, now)
+                visit.began, now = visit.began or begin, self._clock()
+                try:
+                    self.latency.slice(topic, visited, topic.delivered - before, begin, now)
+                except Exception as error:
+                    self._contain.report(error)
             room = room - visited if now < until else 0
-            if not through or self._next_round(topic, now):
+            if not through or self._end(topic, now):
                 self._queue.append(topic)
 
-    def _next_round(self, topic: VisitedTopic, now: float) -> bool:
-        """End a round; return whether another begins."""
+    def _end(self, topic: VisitedTopic, now: float) -> bool:
+        """End a round; return whether another is due."""
+        visit = topic.visit
         self.pressed.discard(topic)
-        if topic.visit.began:
-            self._contain(self.latency.round, topic, now)
-        if topic.visit.next_round(topic.ring.head, topic.readers):
+        if visit.began and len(topic.readers) > 1:
+            self._contain(self.latency.spread.observe, now - visit.began)
+        if visit.end():
             return True
         topic.ring.forget()
         return False
@@ -242,7 +245,7 @@ class Visits:
 
         A reader whose visit fails is evicted: what it has had of its stream may not be whole.
         """
-        ring, visited = topic.ring, 0
+        ring, visited, look = topic.ring, 0, min(room, _LOOK)
         for reader in topic.visit.readers:
             if reader.offset < ring.head:
                 try:
@@ -251,6 +254,8 @@ class Visits:
                     self._contain.report(error)
                     self._contain(reader.cut)
                 visited += 1
-                if visited == room or (not visited % _LOOK and self._clock() >= until):
-                    return visited, False
+                if visited == look:
+                    if visited == room or self._clock() >= until:
+                        return visited, False
+                    look = min(room, look + _LOOK)
         return visited, True

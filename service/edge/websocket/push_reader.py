@@ -7,6 +7,7 @@ so that frames are whole and in order (docs/decisions/04-direct-writes.md has th
 """
 
 import asyncio
+import os
 from typing import Final, Protocol
 
 from service.core.topics.topic import OnLag, Reader, Topic
@@ -78,17 +79,22 @@ class PushReader(Reader):
             and not transport.is_closing()
         ):
             # Nearly every visit of a broadcast: the bytes that the reader before it got. The general way below
-            # costs 0.6 us more, 5 % of a delivery.
-            rest = write_now(descriptor, ring.fresh)
+            # costs 0.6 us more, 5 % of a delivery. This is what write_now does, without the call.
+            try:
+                sent = os.write(descriptor, ring.fresh)
+            except OSError:
+                sent = 0
             self.advance(ring.head)
-            if rest:
-                transport.write(rest)
+            if sent < len(ring.fresh):
+                transport.write(memoryview(ring.fresh)[sent:])
         else:
+            if descriptor is None:
+                # TLS, or answers that have to come before messages.
+                self._connection.flush()
             self._catch_up(transport)
 
     def _catch_up(self, transport: asyncio.Transport) -> None:
-        self._connection.flush()
-        descriptor = self._descriptor
+        descriptor, ring = self._descriptor, self.ring
         if transport.is_closing() or self._connection.held:
             # The peer has gone and the connection's task does not know yet: a closed transport refuses to write. Or
             # an answer has to come first.
@@ -101,7 +107,7 @@ class PushReader(Reader):
                     rest = write_now(descriptor, chunk)
                 if rest:
                     transport.write(rest)
-            if not chunk or not self.behind:
+            if not chunk or self.offset >= ring.head:
                 return  # it has all that there is, or what follows is being read
         if self.overtaken:
             self.read()
