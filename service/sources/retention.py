@@ -22,13 +22,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-import orjson
-
 from service.core.fetching.batch import Batch, Keep, failed_event
 from service.core.fetching.outcome import INTERNAL, NO_MEMORY, Failure, Permit
 from service.core.memory_budget import COPIES, UNLIMITED, MemoryBudget
 from service.core.owner import Owner
 from service.core.pending import Pending
+from service.core.pieces import encode_event
 from service.core.pool import Pool
 from service.core.ports import UrlOutcome
 from service.core.topics.hub import Hub
@@ -96,7 +95,7 @@ class Retention:
         """Append an event to a batch, whether or not there is room; finished batches make room for it."""
         item = event.get("index", -1 if event["event"] == "done" else -2)
         outcome = UrlOutcome(item, event.get("status", 0))
-        position = self._hub.append(batch.topic, orjson.dumps(event), now, outcome)
+        position = self._hub.append(batch.topic, encode_event(event), now, outcome)
         if isinstance(position, Position):
             self._appended(batch, position)
         else:

@@ -8,6 +8,7 @@ latest. So an owner holds its share and one body. A body that comes too slowly, 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from io import SEEK_END, BytesIO
 from typing import Final
 
 from service.core.owner import Owner
@@ -24,6 +25,8 @@ _EVERY: Final = 2.0
 """Seconds between two looks at all bodies."""
 _AT_ONCE: Final = 8
 """Bodies that are ended in one turn of the loop, 0.1 ms each: hundreds may stall together."""
+_EMPTY: Final = BytesIO()
+"""The content of all bodies of which nothing has come."""
 
 
 class BodyReads:
@@ -112,7 +115,7 @@ class BodyReads:
 class BodyRead:
     """What is held of one body."""
 
-    __slots__ = ("_reading", "cut", "owner", "seen", "since", "size", "turn", "waits")
+    __slots__ = ("_content", "_reading", "cut", "owner", "seen", "since", "size", "turn", "waits")
 
     def __init__(
         self, reading: BodyReads, owner: Owner, cut: Callable[[], object], waits: Callable[[], object], now: float
@@ -125,6 +128,24 @@ class BodyRead:
         self.turn: asyncio.Future[None] | None = None
         """Set where it waits."""
         self._reading = reading
+        self._content = _EMPTY
+
+    def add(self, piece: bytes) -> None:
+        """Take in a piece.
+
+        The body grows in place: joining all pieces of 1 MB at its end would be a step of 0.4 ms.
+        """
+        if self._content is _EMPTY:
+            # No copy of the first one, which may be all.
+            self._content = BytesIO(piece)
+            self._content.seek(0, SEEK_END)
+        else:
+            self._content.write(piece)
+
+    @property
+    def content(self) -> bytes:
+        """What it was given, without another copy."""
+        return self._content.getvalue()
 
     async def charge(self, size: int) -> None:
         """Count a piece in, and wait until there is room for the next, or it is the owner's first."""

@@ -13,7 +13,7 @@ from service.core.owner import Owner
 from service.core.topics.hub import Hub
 from service.core.topics.memory_store import MemoryStore
 from service.core.topics.topic import Position
-from service.edge.routes.streams import PullReader
+from service.edge.routes.pull_reader import PullReader
 from tests.edge.running import Client, client_of
 
 

@@ -40,6 +40,22 @@ async def test_an_owner_over_its_share_reads_one_after_another_and_another_reads
     assert (pool.used, reading._bodies) == (0, {})
 
 
+async def test_the_content_is_all_pieces_and_the_only_one_is_not_copied() -> None:
+    reading = BodyReads(Pool("reading_bytes", 1000))
+    none, one, several = (reading.begin(A, lambda: None) for _ in range(3))
+    piece = bytes(range(250))
+    one.add(piece)
+    for number in range(1000):
+        several.add(b"%d," % number)
+
+    assert none.content == b""
+    assert one.content is piece
+    assert several.content == b"".join(b"%d," % number for number in range(1000))
+    for body in (none, one, several):
+        body.end()
+    reading.close()
+
+
 async def test_a_body_that_waits_and_is_given_up_leaves_nothing_behind() -> None:
     pool = Pool("reading_bytes", 400)
     reading, ends = BodyReads(pool), list[str]()

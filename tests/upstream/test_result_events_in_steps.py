@@ -32,7 +32,7 @@ def in_steps(
         pass
     assert fetched.encoded is not None
     encoding, encoded = fetched.encoded[mode]
-    return encoding, orjson.loads(orjson.dumps(encoded))
+    return encoding, None if encoded is None else orjson.loads(b"".join(encoded))
 
 
 def sample(encoding: str, chance: random.Random) -> bytes:

@@ -8,9 +8,9 @@ from enum import Enum
 from typing import Final, Literal
 
 import msgspec
-import orjson
 
 from service.core.fetching.target import Target
+from service.core.pieces import Pieces
 
 __all__ = [
     "INTERNAL", "NO_MEMORY", "RETRIED_STATUSES",
@@ -59,7 +59,7 @@ class Fetched(msgspec.Struct):
     timing: dict[str, float] = {}
     """In milliseconds."""
     cache: Literal["miss", "hit", "revalidated"] = "miss"
-    encoded: dict[str, tuple[str | None, str | orjson.Fragment | None]] | None = None
+    encoded: dict[str, tuple[str | None, Pieces | None]] | None = None
     """``encoding`` and ``body`` of events by ``options.body``: of a large body, made before it is delivered."""
     head_size: int | None = None
     """Characters of the head that came, where the headers are its own: names and values have no more."""

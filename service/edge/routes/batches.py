@@ -19,7 +19,9 @@ from service.edge.http.answers import NDJSON, answer_of, answers_event_stream, j
 from service.edge.http.correlation import correlation_of
 from service.edge.http.queries import STREAM, check_query
 from service.edge.http.request_body import read_json, requested_key
-from service.edge.routes.streams import PullReader, stream_events, stream_topic
+from service.edge.routes.large_writes import LARGE, write_parts
+from service.edge.routes.pull_reader import PullReader
+from service.edge.routes.streams import STREAMS, stream_events, stream_topic
 from service.sources.batches import Batches
 
 __all__ = ["BatchRoutes"]
@@ -76,17 +78,29 @@ class BatchRoutes:
         """Collect all events and answer with one document, the results in the order of the URLs."""
         reader = PullReader(batch.topic, Encoding.EVENTS, OnLag.DISCONNECT, request.transport)
         self._hub.attach(reader, "oldest")
+        large, owner = request.app[STREAMS].large, request[OWNER]
         try:
             while reader.behind or not reader.ended:
+                if (size := reader.coming) > LARGE:
+                    await large.wait(owner, 2 * size)  # copied, and parsed
                 for line in reader.read().splitlines():
                     document.add(line)
                 await asyncio.sleep(0)
                 await reader.wait(3600.0)
         finally:
             reader.detach()
-        body = document.complete(batch)
+        pieces = document.complete(batch)
         headers = {**headers, "Cache-Control": "no-store", "Cache-Status": _cache_status(document.caches)}
-        return web.Response(body=body, content_type="application/json", headers=headers)
+        size = sum(map(len, pieces))
+        if size <= LARGE:
+            return web.Response(body=b"".join(pieces), content_type="application/json", headers=headers)
+        response = web.StreamResponse(headers=headers)
+        response.content_type, response.content_length = "application/json", size
+        await response.prepare(request)
+        async for _ in write_parts(response, pieces, large, owner):
+            pass
+        await response.write_eof()
+        return response
 
     async def state(self, request: web.Request) -> web.Response:
         """Answer with how far a batch is."""
@@ -111,7 +125,7 @@ class _Document:
     def __init__(self, asked: BatchRequest) -> None:
         self.caches: Counter[str] = Counter()
         self._urls = asked.urls or [one.url for one in asked.requests or ()]
-        self._results: list[orjson.Fragment | None] = [None] * len(self._urls)
+        self._results: list[bytes | None] = [None] * len(self._urls)
         self._size = 0
         self._failed = 0
 
@@ -126,14 +140,19 @@ class _Document:
             self._put(event["index"], line)
             self.caches[event.get("cache", "none")] += 1
 
-    def complete(self, batch: Batch) -> bytes:
-        """Return the document; events that the batch gave up before they were read fail as ``too_large``."""
+    def complete(self, batch: Batch) -> list[bytes]:
+        """Return the document in pieces.
+
+        Events that the batch gave up before they were read fail as ``too_large``.
+        """
         for index in [index for index, result in enumerate(self._results) if result is None]:
             detail = f"the batch outgrew its memory and gave this result up; ask for {NDJSON}, and read it at once"
             self._fail(index, detail, 0, {})
         total = len(self._results)
         counts = {**batch.counts(), "ok": total - self._failed, "failed": self._failed}
-        return orjson.dumps({"batch": batch.id, **counts, "results": self._results})
+        head = orjson.dumps({"batch": batch.id, **counts, "results": []}).removesuffix(b"]}")
+        results = [piece for result in self._results if result is not None for piece in (b",", result)]
+        return [head, *results[1:], b"]}"]
 
     def _fail(self, index: int, detail: str, attempts: int, timing: dict[str, float]) -> None:
         self._failed += 1
@@ -142,7 +161,7 @@ class _Document:
 
     def _put(self, index: int, line: bytes) -> None:
         self._size += len(line)
-        self._results[index] = orjson.Fragment(line)
+        self._results[index] = line
 
 
 def _key(request: web.Request, value: Any) -> IdempotencyKey | None:

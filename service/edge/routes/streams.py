@@ -14,19 +14,22 @@ from aiohttp import HttpVersion11, hdrs, web
 
 from service.core.errors import Draining, InvalidParams
 from service.core.overload import heaviest
+from service.core.owner import Owner
 from service.core.sessions.messages import parse_since
 from service.core.topics.hub import Hub
-from service.core.topics.topic import OnLag, Position, Reader, Since, Start, Topic
+from service.core.topics.topic import OnLag, Position, Since, Start, Topic
 from service.core.topics.wire import Encoding
-from service.edge.access.credentials import GRANT
+from service.edge.access.credentials import GRANT, OWNER
 from service.edge.access.expiries import Expiries
 from service.edge.http.answers import NDJSON, SSE, wants_sse
 from service.edge.http.queries import LAST_EVENT_IDS
+from service.edge.routes.large_writes import LARGE, write_parts
+from service.edge.routes.pull_reader import PullReader
 from service.runtime.containment import contain
+from service.runtime.per_turn import PerTurn
 
 __all__ = [
     "STREAMS",
-    "PullReader",
     "Streams",
     "requested_lag",
     "requested_since",
@@ -36,7 +39,9 @@ __all__ = [
 
 _TOGETHER: Final = 0.005
 """Seconds in which what comes shares a write: a write is 25 us, a fifth of what a small fetch costs in all."""
-_LARGE: Final = 64 << 10
+_TURN: Final = 512 << 10
+"""Bytes of large messages that are copied or written in one turn of the loop, of all responses together: 0.3 ms, or
+one message."""
 _RETRY: Final = (1000, 5000)
 """Milliseconds after which an EventSource comes back: at random, lest all that were cut together meet."""
 _HEARTBEATS: Final = {Encoding.SSE: b": heartbeat\n\n"}
@@ -51,6 +56,8 @@ class Streams:
         self.expiries = Expiries()
         self.draining = False
         self.readers: set[PullReader] = set()
+        self.large = PerTurn(_TURN, LARGE)
+        """For bytes of large messages; small ones do not wait."""
 
     def __repr__(self) -> str:
         return f"<Streams {len(self.readers)}>"
@@ -86,94 +93,6 @@ class Streams:
 
 
 STREAMS: Final = web.AppKey("streams", Streams)
-
-
-class PullReader(Reader):
-    """A reader whose handler takes at the peer's pace.
-
-    While the handler waits for news, and the peer has taken all that was written, a visit writes what is new
-    itself, as it does for WebSockets: waking the handler for it takes ten times as long.
-    """
-
-    __slots__ = ("_ended", "_transport", "_waiting", "_wakeup", "direct")
-
-    def __init__(
-        self, topic: Topic, encoding: Encoding, on_lag: OnLag, transport: asyncio.Transport | None
-    ) -> None:
-        super().__init__(topic, encoding, on_lag)
-        self._transport = transport
-        self._wakeup = asyncio.Event()
-        self._ended = False
-        self._waiting = False
-        self.direct = False
-        """Whether visits may write: the response is in chunks (RFC 9112, section 7.1), and not of a batch, whose
-        many small events share writes."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will come."""
-        return self._ended
-
-    @property
-    def held(self) -> int:
-        """Bytes that wait in the transport for the peer."""
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
-
-    @property
-    def progress(self) -> object:
-        """How far it is, and what waits in its transport."""
-        return self.offset, self.held
-
-    def visit(self) -> None:
-        """Write, or wake the handler; or find that the ring has moved past a handler that waits for its peer."""
-        if self.direct and self._waiting and not self._wakeup.is_set() and self._written():
-            return
-        self._wakeup.set()
-        if self.overtaken:
-            self.read()
-
-    def _written(self) -> bool:
-        """Write what is new as far as the peer takes it; return whether that was all."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return False
-        while self.behind and not transport.get_write_buffer_size():
-            if chunk := self.read():
-                transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
-        return not self.behind and not self._ended
-
-    def evict(self) -> None:
-        """Cut the response: without its last chunk, so that the peer cannot take it for complete."""
-        self.end()
-        if self._transport is not None:
-            self._transport.abort()
-
-    def expire(self) -> None:
-        """Cut the response: the token that opened it has expired."""
-        self.evict()
-
-    def finished(self) -> None:
-        """Complete the response: the topic has ended."""
-        self.end()
-
-    def end(self) -> None:
-        """Let the handler finish."""
-        self._ended = True
-        self._wakeup.set()
-
-    async def wait(self, heartbeat: float) -> bool:
-        """Wait for news and return True, or return False after ``heartbeat`` seconds without."""
-        if self.loading or not (self.behind or self._ended):
-            self._wakeup.clear()
-            self._waiting = True
-            try:
-                async with asyncio.timeout(heartbeat):
-                    await self._wakeup.wait()
-            except TimeoutError:
-                return False
-            finally:
-                self._waiting = False
-        return True
 
 
 def requested_since(request: web.Request, default: Since) -> Since:
@@ -242,7 +161,7 @@ async def stream_topic(
         if sse or not batch:
             # The line belongs to the event that comes next.
             await response.write((_retry() if sse else b"") + (b"" if batch else _start(start, sse=sse)))
-        await _pump(response, reader, streams.heartbeat)
+        await _pump(response, reader, streams, request[OWNER])
         if request.transport is not None and not request.transport.is_closing():
             await response.write_eof()
     finally:
@@ -282,14 +201,20 @@ def _start(start: Start, *, sse: bool) -> bytes:
     return orjson.dumps({"event": "start", **fields}) + b"\n"
 
 
-async def _pump(response: web.StreamResponse, reader: PullReader, heartbeat: float) -> None:
+async def _pump(response: web.StreamResponse, reader: PullReader, streams: Streams, owner: Owner) -> None:
     """Write what is new until the topic ends; each write waits for the peer."""
     beat = _HEARTBEATS.get(reader.encoding, _HEARTBEAT)
     while reader.behind or not reader.ended:
+        if (size := reader.coming) > LARGE:
+            await streams.large.wait(owner, size)
         chunk = reader.read() if reader.behind else b""
-        if chunk:
+        if len(chunk) > LARGE:
+            reader.unwritten = len(chunk)
+            async for size in write_parts(response, [chunk], streams.large, owner):
+                reader.unwritten -= size
+        elif chunk:
             await response.write(chunk)
-            if len(chunk) < _LARGE and not reader.ended:
+            if not reader.ended:
                 await asyncio.sleep(_TOGETHER)
-        elif (reader.loading or not reader.ended) and not await reader.wait(heartbeat):
+        elif (reader.loading or not reader.ended) and not await reader.wait(streams.heartbeat):
             await response.write(beat)

@@ -9,6 +9,7 @@ import orjson
 from service.core.fetching.outcome import Fetched
 from service.core.fetching.request import BodyMode as Mode
 from service.core.fetching.target import final_url
+from service.core.pieces import Pieces
 from service.upstream.attempts import milliseconds
 from service.upstream.content.charset import DecodedText, read_in_steps, read_text
 from service.upstream.content.encodings import decode_in_steps
@@ -63,7 +64,7 @@ def encode_in_steps(fetched: Fetched, mode: Mode) -> Generator[None, None, None]
         for at in range(0, len(fetched.body), _STEP):
             pieces.append(base64.b64encode(fetched.body[at : at + _STEP]))
             yield
-    encoded = orjson.Fragment(b"".join([b'"', *pieces, b'"'])) if encoding else None
+    encoded = Pieces((b'"', *pieces, b'"')) if encoding else None
     fetched.encoded = {**(fetched.encoded or {}), mode: (encoding, encoded)}
 
 
@@ -130,7 +131,11 @@ def result_event(
     queued: float,
     steps: Sequence[bytes] | None = None,
 ) -> dict[str, Any]:
-    """Return the event of a URL that was answered; ``queued`` is in seconds, the results of ``steps`` are JSON."""
+    """Return the event of a URL that was answered; ``queued`` is in seconds, the results of ``steps`` are JSON.
+
+    Where the body was encoded in steps, ``pieces.encode_event`` encodes the event.
+    """
+    body: str | Pieces | None
     if fetched.encoded and mode in fetched.encoded:
         encoding, body = fetched.encoded[mode]
     else:
