@@ -1,4 +1,4 @@
-"""Events whose body is large: it is encoded a few KiB at a time, and copied once more, into its event."""
+"""Events whose body is large: it is encoded a few KiB at a time, and copied once more, into its frame."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,18 +10,28 @@ __all__ = ["Pieces", "encode_event"]
 _BODY = "body"
 
 
-class Pieces(tuple[bytes, ...]):
-    """A JSON value in pieces that follow each other."""
+class Pieces:
+    """JSON in pieces that follow each other: where ``bytes`` would do, without copying it into one object."""
 
-    __slots__ = ()
+    __slots__ = ("_size", "each")
+
+    def __init__(self, *each: bytes) -> None:
+        self.each = each
+        self._size = sum(map(len, each))
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.each)
 
 
-def encode_event(event: Mapping[str, Any]) -> bytes:
-    """Return an event as JSON; its ``body`` may be in :class:`Pieces`, with other fields before and after it."""
+def encode_event(event: Mapping[str, Any]) -> bytes | Pieces:
+    """Return an event as JSON; in pieces where its ``body`` is, which has other fields before and after it."""
     body = event.get(_BODY)
     if not isinstance(body, Pieces):
         return orjson.dumps(event)
     fields = list(event.items())
     at = list(event).index(_BODY)
     before, after = orjson.dumps(dict(fields[:at])), orjson.dumps(dict(fields[at + 1 :]))
-    return b"".join((before[:-1], b',"body":', *body, b",", after[1:]))
+    return Pieces(before[:-1], b',"body":', *body.each, b",", after[1:])

@@ -10,6 +10,7 @@ from service.core.fetching.batch import BatchRequest
 from service.core.jobs.request import JobRequest
 from service.core.owner import Owner
 from service.core.pending import Pending
+from service.core.pieces import Pieces
 from service.core.pool import Pool
 from service.core.topics.history import ReadLog
 from service.core.topics.topic import OnLag, Position, Reader, Since, Topic
@@ -126,7 +127,7 @@ class TopicStore(Protocol):
         ...
 
     def append(
-        self, topic: Topic, data: bytes, now: float, note: PublishKey | UrlOutcome | None
+        self, topic: Topic, data: bytes | Pieces, now: float, note: PublishKey | UrlOutcome | None
     ) -> Position | Pending[Position]:
         """Keep one message of compact JSON, with its key where it has one, or its outcome; return its position.
 

@@ -15,6 +15,7 @@ from service.core.errors import StorageFailed
 from service.core.fetching.batch import Batch, Keep
 from service.core.owner import Owner
 from service.core.pending import Pending
+from service.core.pieces import Pieces
 from service.core.ports import KeptTopic, PublishKey, UrlOutcome
 from service.core.topics.position import Position
 from service.core.topics.ring import CHUNK
@@ -100,7 +101,7 @@ class LogStore:
             self._writer.add(ForgetRequests(log))
 
     def append(
-        self, topic: Topic, data: bytes, now: float, note: PublishKey | UrlOutcome | None
+        self, topic: Topic, data: bytes | Pieces, now: float, note: PublishKey | UrlOutcome | None
     ) -> Pending[Position]:
         """Return the position that a commit gives to the event, now or once storage works again."""
         answer: Pending[Position] = Pending()
@@ -110,7 +111,7 @@ class LogStore:
             return answer
         outcome = note if isinstance(note, UrlOutcome) else UrlOutcome(-2, 0)
         self._writer.add_lasting(
-            AppendEvent(log, self._ids.events, data, self._clock.to_wall(now), outcome, answer)
+            AppendEvent(log, self._ids.events, bytes(data), self._clock.to_wall(now), outcome, answer)
         )
         return answer
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from service.core.owner import Owner
 from service.core.pending import Pending
+from service.core.pieces import Pieces
 from service.core.ports import KeptTopic, PublishKey, TopicStore, UrlOutcome
 from service.core.topics.position import Position
 from service.core.topics.topic import Topic
@@ -43,7 +44,7 @@ class RoutedStore:
         return self._logs.history(name, owner) if _is_log(name) else self._of(name).history(name, owner)
 
     def append(
-        self, topic: Topic, data: bytes, now: float, note: PublishKey | UrlOutcome | None
+        self, topic: Topic, data: bytes | Pieces, now: float, note: PublishKey | UrlOutcome | None
     ) -> Position | Pending[Position]:
         """Append to the topic's store."""
         if topic.limits is None:

@@ -12,6 +12,7 @@ from typing import Final
 from service.core.errors import SluiceError, StorageFailed
 from service.core.owner import Owner
 from service.core.pending import Pending
+from service.core.pieces import Pieces
 from service.core.pool import Pool
 from service.core.ports import KeptTopic, PublishKey, UrlOutcome
 from service.core.topics.position import Position
@@ -101,11 +102,11 @@ class DiskStore:
         return history
 
     def append(
-        self, topic: Topic, data: bytes, now: float, note: PublishKey | UrlOutcome | None
+        self, topic: Topic, data: bytes | Pieces, now: float, note: PublishKey | UrlOutcome | None
     ) -> Pending[Position]:
         """Return the position that the next commit gives to the message."""
         key = note if isinstance(note, PublishKey) else None
-        append = Append(self._used(topic), data, self._clock.to_wall(now), key)
+        append = Append(self._used(topic), bytes(data), self._clock.to_wall(now), key)
         appends = self._appends
         if self._writer.last is not appends or appends.count >= MOST:
             appends = self._appends = Appends(self.keys, self._writer.contain, self._appended)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from service.core.errors import StorageFailed
 from service.core.owner import Owner
 from service.core.pending import Pending
+from service.core.pieces import Pieces
 from service.core.pool import Pool
 from service.core.ports import KeptKey, KeptTopic, PublishKey, UrlOutcome
 from service.core.topics.position import Position
@@ -67,11 +68,11 @@ class FakeStore:
         return KeptTopic(Position(kept.epoch, kept.head), tuple(kept.messages), tuple(kept.times), tuple(kept.keys))
 
     def append(
-        self, topic: Topic, data: bytes, now: float, key: PublishKey | UrlOutcome | None
+        self, topic: Topic, data: bytes | Pieces, now: float, key: PublishKey | UrlOutcome | None
     ) -> Pending[Position]:
         pending: Pending[Position] = Pending()
         kept = key if isinstance(key, PublishKey) else None
-        self.appends.append(_Append([topic.name], data, now, kept, pending))
+        self.appends.append(_Append([topic.name], bytes(data), now, kept, pending))
         return pending
 
     def append_all(self, topics: Sequence[Topic], data: bytes, now: float) -> Pending[Sequence[Position]]:

@@ -1,7 +1,9 @@
 """A ring keeps consecutive offsets, and drops by count, bytes and age in order."""
 
 import orjson
+import pytest
 
+from service.core.pieces import Pieces
 from service.core.topics import ring as ring_module
 from service.core.topics.position import Position
 from service.core.topics.ring import CHUNK, Ring, RingLimits
@@ -95,6 +97,22 @@ def test_a_message_larger_than_a_chunk_comes_alone() -> None:
     ring.append(orjson.dumps("x" * CHUNK), 0.0)
     ring.append(b"2", 0.0)
     assert ring.chunk(0, Encoding.FRAMES)[1] == 1
+
+
+@pytest.mark.parametrize("size", [10, 70_000, 300_000])
+def test_a_message_in_pieces_is_kept_and_read_as_a_whole_one(size: int) -> None:
+    text = orjson.dumps("x" * size)
+    whole, pieces = (Ring("batch:1", Position("e1", 0), None) for _ in range(2))
+    whole.append(text, 0.0)
+    pieces.append(Pieces(text[:7], text[7:9], text[9:]), 0.0)
+
+    assert pieces.size == whole.size
+    assert pieces.data(1) == text
+    for encoding in Encoding:
+        assert pieces.chunk(0, encoding) == whole.chunk(0, encoding)
+    assert whole.chunk(0, Encoding.EVENTS)[0] == text + b"\n"
+    assert whole.chunk(0, Encoding.LINES)[0] == b'{"offset":1,"data":%b}\n' % text
+    assert whole.chunk(0, Encoding.SSE)[0] == b"id: e1:1\ndata: %b\n\n" % text
 
 
 def test_lines_carry_offsets_and_sse_carries_positions() -> None:

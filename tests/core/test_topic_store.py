@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from service.core.owner import SERVICE
 from service.core.pending import Pending
+from service.core.pieces import Pieces
 from service.core.ports import KeptTopic, TopicStore
 from service.core.topics.position import Position
 from service.core.topics.reader_losses import ReaderLosses
@@ -43,7 +44,7 @@ class TopicStoreContract:
         assert topic.head == position.offset
         return topic
 
-    async def append(self, store: TopicStore, topic: Topic, data: bytes, now: float = 0.0) -> Position:
+    async def append(self, store: TopicStore, topic: Topic, data: bytes | Pieces, now: float = 0.0) -> Position:
         position = await self.value(store, store.append(topic, data, now, None))
         topic.ring.append(data, now)
         return position
@@ -61,6 +62,15 @@ class TopicStoreContract:
         topic = await self.opened(store, "a")
         positions = [await self.append(store, topic, b"%d" % number) for number in range(5)]
         assert positions == [Position(topic.epoch, offset) for offset in range(1, 6)]
+
+    async def test_a_message_in_pieces_is_one_message(self) -> None:
+        store = self.make()
+        topic = await self.opened(store, "a")
+        assert (await self.append(store, topic, Pieces(b'"a', b'b"'))).offset == 1
+        assert topic.ring.data(1) == b'"ab"'
+        store.retire(topic, 0.0)
+        again = (await self.opened(store, "a")).ring
+        assert again.loaded > 1 or again.data(1) == b'"ab"'
 
     async def test_appends_that_wait_together_are_answered_in_order(self) -> None:
         store = self.make()

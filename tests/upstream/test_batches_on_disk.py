@@ -86,6 +86,21 @@ async def test_a_batch_is_accepted_when_it_is_stored(disk: BatchDisk) -> None:
     exact(await again.all_of(batch.id), 10)
 
 
+async def test_a_large_body_is_the_same_before_and_after_a_kill(disk: BatchDisk) -> None:
+    text = "gr\u00fc\u00df dich, " * 50_000
+
+    async def answer(order: FetchAttempt) -> Fetched:
+        return Fetched(200, order.target, {"content-type": "text/plain"}, text.encode(), truncated=False)
+
+    life = await disk.open(answer)
+    batch = life.start(2)
+    before = await whole(life, batch)
+    disk.kill()
+    again = await disk.open(never)
+    assert await again.all_of(batch.id) == before
+    assert [event["body"] == text for event in before[:-1]] == [True, True]
+
+
 async def test_a_batch_that_was_not_stored_does_not_begin(disk: BatchDisk, monkeypatch: pytest.MonkeyPatch) -> None:
     life = await disk.open(at_once)
     with monkeypatch.context() as failing:

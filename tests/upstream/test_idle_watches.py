@@ -9,6 +9,7 @@ import pytest
 
 from service.core.fetching.outcome import Failure
 from service.core.pending import Pending
+from service.core.pieces import Pieces
 from service.core.ports import KeptWatch, PublishKey, UrlOutcome
 from service.core.topics.position import Position
 from service.core.topics.topic import Since, Topic
@@ -25,7 +26,7 @@ class Topics(FakeStore):
     full = False
 
     def append(
-        self, topic: Topic, data: bytes, now: float, key: PublishKey | UrlOutcome | None
+        self, topic: Topic, data: bytes | Pieces, now: float, key: PublishKey | UrlOutcome | None
     ) -> Pending[Position]:
         pending = super().append(topic, data, now, key)
         asyncio.get_running_loop().call_soon(self.fail if self.full else self.answer)

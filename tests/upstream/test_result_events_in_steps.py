@@ -32,7 +32,7 @@ def in_steps(
         pass
     assert fetched.encoded is not None
     encoding, encoded = fetched.encoded[mode]
-    return encoding, None if encoded is None else orjson.loads(b"".join(encoded))
+    return encoding, None if encoded is None else orjson.loads(bytes(encoded))
 
 
 def sample(encoding: str, chance: random.Random) -> bytes:

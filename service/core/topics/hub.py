@@ -13,6 +13,7 @@ from typing import Final
 from service.core.containment import Containment
 from service.core.owner import SERVICE, Owner
 from service.core.pending import Pending
+from service.core.pieces import Pieces
 from service.core.ports import Clock, PublishKey, TopicStore, UrlOutcome
 from service.core.topics.directory import HubLimits, TopicDirectory
 from service.core.topics.topic import Position, Reader, Since, Start, Topic
@@ -158,7 +159,7 @@ class Hub(TopicDirectory):
         return positions
 
     def append(
-        self, topic: Topic, data: bytes, now: float, outcome: UrlOutcome | None = None
+        self, topic: Topic, data: bytes | Pieces, now: float, outcome: UrlOutcome | None = None
     ) -> Position | Pending[Position]:
         """Append for a source, and have every reader visited in the loop turn after that; return the position.
 
@@ -175,11 +176,15 @@ class Hub(TopicDirectory):
         """Append to a topic that was adopted what its source has stored."""
         self._append(topic, data, self.clock())
 
-    def _await(self, topic: Topic, data: bytes, now: float, owner: Owner, position: Pending[Position]) -> None:
+    def _await(
+        self, topic: Topic, data: bytes | Pieces, now: float, owner: Owner, position: Pending[Position]
+    ) -> None:
         self.pending_appends.add(topic.name, owner, len(data))
         position.on_settled(partial(self._stored, topic, data, now, owner))
 
-    def _stored(self, topic: Topic, data: bytes, now: float, owner: Owner, outcome: Position | Exception) -> None:
+    def _stored(
+        self, topic: Topic, data: bytes | Pieces, now: float, owner: Owner, outcome: Position | Exception
+    ) -> None:
         """Take the store's answer: only now is the message there for anyone."""
         self.pending_appends.settled(topic.name, owner, len(data))
         if isinstance(outcome, Exception) or self.topics.get(topic.name) is not topic:
@@ -199,7 +204,7 @@ class Hub(TopicDirectory):
         self._freed(topic, topic.ring.begin_anew(before))
         topic.visit.begin_anew(before.offset)
 
-    def _append(self, topic: Topic, data: bytes, now: float) -> None:
+    def _append(self, topic: Topic, data: bytes | Pieces, now: float) -> None:
         ring, visit = topic.ring, topic.visit
         before = ring.size
         assert not topic.final, f"{topic.name} has ended"

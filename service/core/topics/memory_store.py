@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from service.core.owner import Owner
+from service.core.pieces import Pieces
 from service.core.pool import Pool
 from service.core.ports import KeptTopic, PublishKey, UrlOutcome
 from service.core.topics.retired import RetiredTopics
@@ -38,7 +39,9 @@ class MemoryStore:
         """Return a new epoch, or where the topic stood."""
         return KeptTopic(self.retired.pop(name) or Position(self._new_epoch(), 0))
 
-    def append(self, topic: Topic, data: bytes, now: float, note: PublishKey | UrlOutcome | None) -> Position:
+    def append(
+        self, topic: Topic, data: bytes | Pieces, now: float, note: PublishKey | UrlOutcome | None
+    ) -> Position:
         """Return the next position."""
         ring = topic.ring
         return Position(ring.epoch, ring.head + 1)

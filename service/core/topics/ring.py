@@ -14,6 +14,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from service.core.pieces import Pieces
 from service.core.topics.position import Position
 from service.core.topics.wire import Encoding, gap_chunk, message_data, message_frame, message_line, message_prefix
 
@@ -108,7 +109,7 @@ class Ring:
         """The oldest offset that is in memory; one more than the head when none is."""
         return self.first + self.spilled
 
-    def append(self, data: bytes, now: float) -> int:
+    def append(self, data: bytes | Pieces, now: float) -> int:
         """Add one message of compact JSON and return its offset; drop what it has outgrown."""
         self.head += 1
         frame = message_frame(self._prefix, self.head, data)
@@ -177,7 +178,7 @@ class Ring:
         """Return the data of a message that is kept; None where it is damaged."""
         if offset in self._lost:
             return None
-        return message_data(self._frames[offset - self.loaded])
+        return bytes(message_data(self._frames[offset - self.loaded]))
 
     def forget(self) -> None:
         """Drop joined chunks: there is a newer message, or a visit is over."""
@@ -276,7 +277,7 @@ class Ring:
             return gap_chunk(encoding, self._name, self.epoch, offset, offset)
         data = message_data(frame)
         if encoding is Encoding.EVENTS:
-            return data + b"\n"
+            return b"".join((data, b"\n"))
         if encoding is Encoding.LINES:
             return message_line(offset, data)
-        return b"id: %b:%d\ndata: %b\n\n" % (self.epoch.encode(), offset, data)
+        return b"".join((b"id: %b:%d\ndata: " % (self.epoch.encode(), offset), data, b"\n\n"))

@@ -10,6 +10,8 @@ from struct import Struct
 
 import orjson
 
+from service.core.pieces import Pieces
+
 __all__ = [
     "Encoding",
     "close_frame",
@@ -26,6 +28,7 @@ _TEXT = 0x81
 _CLOSE = 0x88
 _DATA = b',"data":'
 _END = b"}}"
+_LARGE = 64 << 10
 _MEDIUM = Struct(">BBH").pack
 
 
@@ -58,26 +61,29 @@ def message_prefix(topic: str) -> bytes:
     return b'{"jsonrpc":"2.0","method":"message","params":{"topic":%b,"offset":' % orjson.dumps(topic)
 
 
-def message_frame(prefix: bytes, offset: int, data: bytes) -> bytes:
+def message_frame(prefix: bytes, offset: int, data: bytes | Pieces) -> bytes:
     """Encode one message, once: a frame with the notification; ``data`` is compact JSON."""
     begin = b"%b%d%b" % (prefix, offset, _DATA)
     size = len(begin) + len(data) + len(_END)
     # Nearly all are of this size, and a start has a million of them: a call less.
     header = _MEDIUM(_TEXT, 126, size) if 126 <= size < 1 << 16 else _header(_TEXT, size)
+    if isinstance(data, Pieces):
+        return b"".join((header, begin, *data.each, _END))
     return b"".join((header, begin, data, _END))
 
 
-def message_data(frame: bytes) -> bytes:
-    """Cut the data out of a frame that :func:`message_frame` made.
+def message_data(frame: bytes) -> bytes | memoryview:
+    """Cut the data out of a frame that :func:`message_frame` made; large data are not copied.
 
     The name of a topic cannot have what comes before the data: quotation marks are escaped in it.
     """
-    return frame[frame.index(_DATA) + len(_DATA) : -len(_END)]
+    begin, end = frame.index(_DATA) + len(_DATA), len(frame) - len(_END)
+    return memoryview(frame)[begin:end] if end > _LARGE else frame[begin:end]
 
 
-def message_line(offset: int, data: bytes) -> bytes:
+def message_line(offset: int, data: bytes | memoryview) -> bytes:
     """Return one message as a line of NDJSON; ``data`` is compact JSON."""
-    return b'{"offset":%d,"data":%b}\n' % (offset, data)
+    return b"".join((b'{"offset":%d,"data":' % offset, data, b"}\n"))
 
 
 def gap_chunk(encoding: Encoding, topic: str, epoch: str, first: int, last: int) -> bytes:

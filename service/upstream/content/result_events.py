@@ -64,7 +64,7 @@ def encode_in_steps(fetched: Fetched, mode: Mode) -> Generator[None, None, None]
         for at in range(0, len(fetched.body), _STEP):
             pieces.append(base64.b64encode(fetched.body[at : at + _STEP]))
             yield
-    encoded = Pieces((b'"', *pieces, b'"')) if encoding else None
+    encoded = Pieces(b'"', *pieces, b'"') if encoding else None
     fetched.encoded = {**(fetched.encoded or {}), mode: (encoding, encoded)}
 
 

@@ -10,6 +10,7 @@ from service.core.errors import StorageFailed
 from service.core.fetching.batch import Batch, Keep
 from service.core.owner import Owner
 from service.core.pending import Pending
+from service.core.pieces import Pieces
 from service.core.ports import KeptTopic, PublishKey, UrlOutcome
 from service.core.topics.memory_store import MemoryStore
 from service.core.topics.position import Position
@@ -41,7 +42,7 @@ class LateStore(MemoryStore):
         return KeptTopic(kept.position, read=partial(self._read, name))
 
     def append(  # type: ignore[override] # an answer of the port
-        self, topic: Topic, data: bytes, now: float, note: PublishKey | UrlOutcome | None
+        self, topic: Topic, data: bytes | Pieces, now: float, note: PublishKey | UrlOutcome | None
     ) -> Position | Pending[Position]:
         if topic.name not in self._logs:
             return super().append(topic, data, now, note)
@@ -49,7 +50,7 @@ class LateStore(MemoryStore):
         # Two timers of one moment may come in any order.
         at = max(self._answered.get(topic.name, 0.0) + 1e-6, self._loop.time() + self._chance.choice(_DELAYS))
         self._answered[topic.name] = at
-        self._loop.call_at(at, self._store, self._logs[topic.name], data, pending)
+        self._loop.call_at(at, self._store, self._logs[topic.name], bytes(data), pending)
         return pending
 
     def _store(self, log: list[bytes | None], data: bytes, pending: Pending[Position]) -> None:
