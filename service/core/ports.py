@@ -131,6 +131,8 @@ class TopicStore(Protocol):
     ) -> Position | Pending[Position]:
         """Keep one message of compact JSON, with its key where it has one, or its outcome; return its position.
 
+        A large message may come in pieces: ``bytes`` joins them.
+
         An answer that is there at once is the next position of the topic. A pending one usually is that. Another
         epoch says that the topic has begun anew: its readers are sent away to start over. An offset that the topic
         has had says that the message is there already; one further ahead, that those between are lost to this

@@ -8,6 +8,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
+from typing import Final
+
+import msgspec
 
 from service.core.errors import Overloaded
 from service.core.fetching.batch import flavour_of
@@ -15,8 +19,11 @@ from service.core.fetching.outcome import INTERNAL, Failure, Fetched, Permit
 from service.core.fetching.request import FetchRequest, Options
 from service.core.fetching.target import final_url
 from service.core.fetching.task import FetchTask
+from service.core.owner import Owner
+from service.runtime.per_turn import PerTurn
 from service.sources.conditional import conditions_for, meaning_of
 from service.sources.watch import Poll, View, Watch
+from service.upstream.content.result_events import LARGE, encode_in_steps
 from service.upstream.content.select_failed import SelectFailed
 from service.upstream.content.selection_process import Selector, SelectTimeout
 from service.upstream.runner import Runner
@@ -26,6 +33,9 @@ from service.work.step_runner import StepOutcome, StepRunner
 __all__ = ["Polls"]
 
 _log = logging.getLogger("sluice.watches")
+
+_STEPS: Final = 1
+"""Parts of large bodies that are hashed or encoded in one turn of the loop: up to 3.5 ms each (encode_in_steps)."""
 
 
 class Polls:
@@ -45,6 +55,7 @@ class Polls:
         self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._turn = PerTurn(_STEPS)
 
     async def close(self) -> None:
         """End every task."""
@@ -147,36 +158,54 @@ class Polls:
             self._again(watch)
 
     async def _show(self, watch: Watch, view: View, fetched: Fetched) -> None:
-        selected = await self._selected(watch, view, fetched)
-        if selected is None:
+        shown = await self._selected(watch, view, fetched)
+        if shown is None:
             return
-        body, content_type = selected
+        state = f"{shown.status} {await self._digest(shown.body, watch.owner)}"
         steps = None
-        if view.runs_steps(fetched.status, body):
-            if view.is_unfit(fetched.status, body):
+        if view.runs_steps(shown.status, state):
+            if view.is_unfit(state):
                 return
             outcome = await self._stepped(watch, view, fetched)
             if outcome.failed is not None:
                 if outcome.error != "step_failed":
                     watch.conditions = {}  # the same body may be processed another time
-                view.steps_failed(fetched.status, body, outcome.error, f"{outcome.failed}: {outcome.detail}")
+                view.steps_failed(state, outcome.error, f"{outcome.failed}: {outcome.detail}")
                 return
             steps = outcome.results
+        if state != view.digest:
+            await self._encode(shown, watch.owner)
         try:
-            self.changes += view.show(fetched, body, content_type, steps)
+            self.changes += view.show(shown, state, steps)
         except Overloaded as full:
             watch.conditions = {}  # the same body may find room another time
             view.failed("too_large", full.detail, unread=True)
 
-    async def _selected(self, watch: Watch, view: View, fetched: Fetched) -> tuple[bytes, str | None] | None:
-        """Return what a view selects of an answer, and its type; None where that fails."""
-        body, content_type = fetched.body, fetched.content_type
+    async def _digest(self, body: bytes, owner: Owner) -> str:
+        """Return the SHA-256 of a body; others go on between its parts."""
+        digest = sha256(body[:LARGE])
+        for at in range(LARGE, len(body), LARGE):
+            await self._turn.wait(owner)
+            digest.update(body[at : at + LARGE])
+        return digest.hexdigest()
+
+    async def _encode(self, shown: Fetched, owner: Owner) -> None:
+        """Encode a body for its event, where it is large; others go on between its parts."""
+        if len(shown.body) > LARGE:
+            for _ in encode_in_steps(shown, "auto"):
+                await self._turn.wait(owner)
+
+    async def _selected(self, watch: Watch, view: View, fetched: Fetched) -> Fetched | None:
+        """Return an answer with what a view selects of it as its body; None where that fails."""
         if view.select is None:
-            return body, content_type
+            return fetched
         try:
             cut, owner = fetched.truncated, watch.owner
-            body = await self._selector.select(body, view.select, content_type, cut=cut, owner=owner)
-            return body, "text/plain; charset=utf-8"
+            body = await self._selector.select(
+                fetched.body, view.select, fetched.content_type, cut=cut, owner=owner
+            )
+            headers = {**fetched.headers, "content-type": "text/plain; charset=utf-8"}
+            return msgspec.structs.replace(fetched, headers=headers, body=body, encoded=None)
         except SelectFailed as failed:
             if isinstance(failed, SelectTimeout):
                 watch.not_before = self._loop.time() + self._penalty

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from hashlib import sha256
 from math import inf
 from time import time
 from typing import Any, Final
@@ -19,9 +18,10 @@ from service.core.fetching.request import FetchRequest, Options
 from service.core.fetching.task import FetchListener
 from service.core.owner import SERVICE, Owner
 from service.core.pending import Pending, when_known
+from service.core.pieces import Pieces, encode_event
 from service.core.topics.topic import Position, Topic
 from service.runtime.timestamps import timestamp
-from service.upstream.content.result_events import encode_body
+from service.upstream.content.result_events import encoded_body
 from service.work.step import PlannedStep
 
 __all__ = ["Poll", "View", "ViewKey", "Watch", "WatchKey"]
@@ -43,7 +43,7 @@ class View:
     select: str | None
     steps: tuple[PlannedStep, ...]
     topic: Topic
-    publish: Callable[[bytes], Position | Pending[Position] | None]
+    publish: Callable[[bytes | Pieces], Position | Pending[Position] | None]
     remember: Callable[[str], None]
     """Keeps a state's digest with the conditions of its answer; called before the state is published."""
     digest: str = ""
@@ -71,42 +71,39 @@ class View:
             if event["event"] == "error" and offset == ring.head:
                 self.failing = event["error"]
 
-    def runs_steps(self, status: int, body: bytes) -> bool:
+    def runs_steps(self, status: int, state: str) -> bool:
         """Return whether what was selected of an answer is new, and goes through steps."""
-        return bool(self.steps) and 200 <= status < 300 and status != 206 and _state(status, body) != self.digest
+        return bool(self.steps) and 200 <= status < 300 and status != 206 and state != self.digest
 
-    def steps_failed(self, status: int, body: bytes, kind: FailureKind, detail: str) -> None:
+    def steps_failed(self, state: str, kind: FailureKind, detail: str) -> None:
         """Record that a step failed; if that is the body's fault, the same state is not tried again."""
         if kind == "step_failed":
-            self.unfit = _state(status, body)
+            self.unfit = state
         self.failed(kind, detail, unread=True)
 
-    def is_unfit(self, status: int, body: bytes) -> bool:
+    def is_unfit(self, state: str) -> bool:
         """Return whether the steps of this state have failed before."""
-        return bool(self.unfit) and self.unfit == _state(status, body)
+        return bool(self.unfit) and self.unfit == state
 
-    def show(
-        self, fetched: Fetched, body: bytes, content_type: str | None, steps: Sequence[bytes] | None = None
-    ) -> bool:
+    def show(self, shown: Fetched, state: str, steps: Sequence[bytes] | None = None) -> bool:
         """Take what was selected of an answer, and the results of its steps; return whether it is new."""
         self.unread, self.unfit = False, ""
         self.recovered()
-        state = _state(fetched.status, body)
         self.remember(state)
         if state == self.digest:
             return False
         now = timestamp(time())
-        encoding, text = encode_body(body, "auto", content_type, cut=fetched.truncated)
+        encoding, text = encoded_body(shown, "auto")
         position = self._publish(
             {
                 "event": "changed" if self.reported or self.digest else "state",
                 "url": self.url,
-                "status": fetched.status,
-                "etag": fetched.headers.get("etag"),
+                "status": shown.status,
+                "etag": shown.headers.get("etag"),
                 "sha256": state.partition(" ")[2],
                 "encoding": encoding,
                 "body": text,
-                "truncated": fetched.truncated,
+                "truncated": shown.truncated,
                 "checked_at": now,
                 "changed_at": now,
                 **({} if steps is None else {"steps": [orjson.Fragment(one) for one in steps]}),
@@ -150,7 +147,7 @@ class View:
         when_known(position, stored)
 
     def _publish(self, event: dict[str, Any]) -> Position | Pending[Position] | None:
-        return self.publish(orjson.dumps(event))
+        return self.publish(encode_event(event))
 
 
 @dataclass(slots=True, eq=False)
@@ -266,7 +263,3 @@ class Poll:
     landed: int = 0
     trace: Trace | None = None
     """A poll is made for all who watch, long after any of them asked for it."""
-
-
-def _state(status: int, body: bytes) -> str:
-    return f"{status} {sha256(body).hexdigest()}"

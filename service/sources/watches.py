@@ -22,6 +22,7 @@ from service.core.fetching.dial_policy import Policy
 from service.core.fetching.target import Refusal, check_url
 from service.core.owner import SERVICE, Owner
 from service.core.pending import Pending, when_known
+from service.core.pieces import Pieces
 from service.core.pool import Pool
 from service.core.ports import KeptWatch, Steps, WatchStore
 from service.core.topics.hub import Hub
@@ -229,7 +230,7 @@ class Watches:
             view.topic.on_idle = None
             self._idle.put(view.topic)
 
-    def _append(self, watch: Watch, topic: Topic, event: bytes) -> Position | Pending[Position] | None:
+    def _append(self, watch: Watch, topic: Topic, event: bytes | Pieces) -> Position | Pending[Position] | None:
         # A topic that nobody reads and that has nothing yet may have been swept away while its poll ran.
         if self._hub.topics.get(topic.name) is not topic:
             return None

@@ -293,7 +293,7 @@ async def test_a_bug_in_one_view_stops_neither_the_others_nor_the_next_poll(capl
         assert [record.getMessage() for record in caplog.records] == ["unhandled exception in a watch"]
 
 
-def failing(event: bytes) -> None:
+def failing(event: object) -> None:
     raise ZeroDivisionError
 
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -16,9 +18,11 @@ from service.core.fetching.outcome import Failure, Fetched
 from service.core.owner import SERVICE, Owner
 from service.core.ports import TopicStore, WatchInterest, WatchStore
 from service.core.topics.topic import Topic
+from service.runtime.per_turn import PerTurn
 from service.sources.watch import View
 from service.sources.watches import Watches, WatchLimits, _digest
 from service.upstream.attempts import FetchAttempt
+from service.upstream.content.result_events import LARGE
 from service.upstream.content.selection import select_from
 from service.upstream.content.selection_process import SelectTimeout
 from tests.upstream.test_batches import Bench, FakeReader
@@ -213,6 +217,37 @@ async def test_a_state_at_once_then_what_changes_and_nothing_else() -> None:
             ("state", "one"),
             ("changed", "two"),
         ]
+
+
+@pytest.mark.parametrize("select", [None, "/a"])
+async def test_a_large_page_is_hashed_and_encoded_in_steps_and_others_go_on_between_them(
+    select: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: Counter[PerTurn] = Counter()
+    wait = PerTurn.wait
+
+    async def counted(turn: PerTurn, owner: Owner, cost: int = 1) -> None:
+        waits[turn] += 1
+        await wait(turn, owner, cost)
+
+    monkeypatch.setattr(PerTurn, "wait", counted)
+    text, counts = "gr\u00fc\u00df dich, " * 50_000, []
+    for content in ("small", text):
+        body = orjson.dumps({"a": content})
+        page = Page(body)
+        page.headers["etag"] = '"1"'
+        async with watched(page) as bench:
+            reader, _ = bench.watch(select=select)
+            await asyncio.sleep(0.9)
+            counts.append(waits[bench.watches._polls._turn])
+        (event,) = reported(reader)
+        shown = body.decode() if select is None else orjson.dumps(content).decode()
+        assert (event["event"], event["encoding"]) == ("state", "utf-8")
+        assert event["body"] == shown
+        assert event["sha256"] == sha256(shown.encode()).hexdigest()
+    size = len(text.encode())
+    assert counts[0] == 0
+    assert counts[1] >= size // (24 << 10) + size // LARGE
 
 
 async def test_ten_thousand_watchers_are_one_poll_a_second_all_but_the_first_conditional() -> None:

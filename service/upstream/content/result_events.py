@@ -15,7 +15,7 @@ from service.upstream.content.charset import DecodedText, read_in_steps, read_te
 from service.upstream.content.encodings import decode_in_steps
 from service.upstream.content.media_types import media_type
 
-__all__ = ["LARGE", "encode_body", "encode_in_steps", "result_event"]
+__all__ = ["LARGE", "encode_body", "encode_in_steps", "encoded_body", "result_event"]
 
 _BINARY: Final = bytes(byte for byte in range(0x20) if byte not in b"\t\n\f\r\x1b")
 """Not in any text: what the MIME Sniffing standard calls binary data bytes."""
@@ -50,6 +50,13 @@ def encode_body(
         if shown or (shown is None and not _has_binary(body)):
             return read.encoding, read.text
     return "base64", base64.b64encode(body).decode()
+
+
+def encoded_body(fetched: Fetched, mode: Mode) -> tuple[str | None, str | Pieces | None]:
+    """Return what :func:`encode_in_steps` has made of a body, or do as :func:`encode_body`."""
+    if fetched.encoded and mode in fetched.encoded:
+        return fetched.encoded[mode]
+    return encode_body(fetched.body, mode, fetched.content_type, cut=fetched.truncated)
 
 
 def encode_in_steps(fetched: Fetched, mode: Mode) -> Generator[None, None, None]:
@@ -135,11 +142,7 @@ def result_event(
 
     Where the body was encoded in steps, ``pieces.encode_event`` encodes the event.
     """
-    body: str | Pieces | None
-    if fetched.encoded and mode in fetched.encoded:
-        encoding, body = fetched.encoded[mode]
-    else:
-        encoding, body = encode_body(fetched.body, mode, fetched.content_type, cut=fetched.truncated)
+    encoding, body = encoded_body(fetched, mode)
     small = fetched.head_size is not None and fetched.head_size <= _HEADERS_SIZE
     headers = fetched.headers if small else _shown(fetched.headers)
     event = {
