@@ -19,22 +19,36 @@ _PROFILED: Final = {"L": "RGB", "RGB": "RGB", "CMYK": "RGB", "RGBA": "RGBA"}
 """The mode of a picture after its colours were converted, by the mode before."""
 
 
-def eight_bits(picture: "Image") -> "Image":
+def eight_bits(picture: "Image", depth: int = 8) -> "Image":
     """Return a picture whose colours one can compute with: no palette, eight bits per channel.
+
+    ``depth`` is how many a PNG has.
 
     Of 16 bits the upper eight are used. Wider values and fractions have no agreed white: they are scaled from the
     darkest value to the brightest.
     """
     mode = picture.mode
+    _scale_transparency(picture, depth)
     if mode.startswith("I;16"):
         picture = picture.convert("I").point(lambda value: value * (1 / 257)).convert("L")
     elif mode in ("I", "F"):
         low, high = cast("tuple[float, float]", picture.getextrema())
         scale = 255 / (high - low) if high > low and isfinite(high - low) else 0
         picture = picture.point(lambda value: value * scale + -low * scale).convert("L")
-    elif mode in ("P", "1", "PA") or "transparency" in picture.info:
+    if mode in ("P", "1", "PA") or "transparency" in picture.info:
         picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
     return picture
+
+
+def _scale_transparency(picture: "Image", depth: int) -> None:
+    """Have the transparent colour in eight bits, as Pillow has the pixels: a PNG gives it in its own depth."""
+    colour = picture.info.get("transparency")
+    if depth == 8 or picture.mode == "P" or colour is None:
+        return  # of a palette it is an index, or bytes
+    if isinstance(colour, tuple):
+        picture.info["transparency"] = tuple(channel >> 8 for channel in colour)  # a depth of 16: there is no other
+    else:
+        picture.info["transparency"] = min(255, 255 * colour // ((1 << depth) - 1))  # of one bit it may be 255
 
 
 def plain(picture: "Image") -> "Image":

@@ -33,6 +33,29 @@ def test_links_of_the_same_host_have_its_port_too() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("address", "link"),
+    [
+        ("a b\x7f", "http://here.example/deep/a%20b%7F"),
+        ("/?q=a b", "http://here.example/?q=a%20b"),
+        (r"img\a.png?x=\y", r"http://here.example/deep/img/a.png?x=\y"),
+        (r"\\other.example\x", "http://other.example/x"),
+        (r"http:\\other.example/x", "http://other.example/x"),
+        ("///other.example/x", "http://other.example/x"),
+        ("https:////other.example//x", "https://other.example//x"),
+        ("/a//b", "http://here.example/a//b"),
+        ("http://me:a%40b@other.example/", "http://me:a%40b@other.example/"),
+        ("http://[::1]:8080/", "http://[::1]:8080/"),
+        *((address, None) for address in ("//", "http://", r"\\", "http://[", "http://a b/", "http://a%20b/",
+                                          "http://a:port/", "http://a:65536/", "http://a:0/", "javascript:x",
+                                          "mailto:a@b.example", "http://?x")),
+    ],
+)  # fmt: skip
+def test_addresses_lead_where_browsers_go_and_can_be_fetched(address: str, link: str | None) -> None:
+    page = f'<base href="/deep/"><a href="{address}">'.encode()
+    assert links(body(page), Links()).fields["links"] == ([link] if link is not None else [])
+
+
 def test_links_are_bounded_however_long_the_base_is() -> None:
     base = b"<base href='http://here.example/" + b"b" * 8000 + b"/'>"
     again = b"<a href=again>" * 5000

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from typing import Any
 
 import pytest
@@ -118,6 +119,45 @@ def test_a_colour_that_means_transparent_is_put_on_white(mode: str) -> None:
     data = written(Image.new(mode, (64, 64), colour), "PNG", transparency=colour)
     assert pixel(made(data, "jpeg")[0].convert("L"), 9, 9) == 255
     assert made(data, "png")[0].getchannel("A").getextrema() == (0, 0)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_a_grey_that_means_transparent_is_given_in_the_depth_of_the_picture(bits: int) -> None:
+    for grey in {0, 1, (1 << bits) - 1}:
+        row = bytes(1) + int(f"{grey:0{bits}b}" * 64, 2).to_bytes(8 * bits, "big")
+        other = (grey + (1 << bits) // 2) % (1 << bits)
+        for transparent in (grey, other):
+            data = png(bits, 0, row * 64, struct.pack(">H", transparent))
+            assert made(data, "png")[0].convert("RGBA").getchannel("A").getextrema() == (
+                (0, 0) if transparent == grey else (255, 255)
+            )
+
+
+def test_a_colour_of_16_bits_that_means_transparent() -> None:
+    colour = struct.pack(">3H", 0x80FF, 0, 0x1234)
+    data = png(16, 2, (bytes(1) + colour * 64) * 64, colour)
+    assert made(data, "png")[0].getchannel("A").getextrema() == (0, 0)
+
+
+def png(bits: int, colours: int, rows: bytes, transparent: bytes) -> bytes:
+    """Return a PNG of 64 x 64 with a colour that is transparent."""
+    head = struct.pack(">IIBBBBB", 64, 64, bits, colours, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"tRNS", transparent), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+def test_around_the_first_frame_of_a_gif_there_is_nothing() -> None:
+    data = bytearray(written(Image.new("P", (16, 16), 1), "GIF"))
+    data[6:10] = struct.pack("<HH", 64, 64)
+    at = data.index(b"\x2c" + bytes(4) + struct.pack("<HH", 16, 16))
+    data[at + 1 : at + 5] = struct.pack("<HH", 48, 32)
+    shown = made(bytes(data), "png")[0]
+    assert shown.size == (64, 64)
+    assert shown.getchannel("A").getbbox() == (48, 32, 64, 48)
+    assert pixel(made(bytes(data), "jpeg")[0].convert("L"), 9, 9) == 255
 
 
 def test_a_drawing_that_says_at_length_how_it_was_made_is_a_picture() -> None:

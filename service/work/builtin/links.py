@@ -1,5 +1,6 @@
 """``links``: the addresses that a page links to."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import SplitResult, urldefrag, urljoin, urlsplit
@@ -16,6 +17,12 @@ _PORTS: Final = {"http": 80, "https": 443}
 _REMOVED: Final = {ord(character): None for character in "\t\n\r"}
 _STRIPPED: Final = "".join(map(chr, range(0x21)))
 """What the URL standard removes from an address, and from its ends."""
+_UNFIT: Final = {code: f"%{code:02X}" for code in (*range(0x21), 0x7F)}
+"""What it has encoded; with it a URL cannot be fetched."""
+_NO_HOST: Final = re.compile(r"[\0- \x7f<>^|%]")
+"""What no host has in the URL standard."""
+_PATH: Final = re.compile(r"[^?#]*")
+_BEFORE_HOST: Final = re.compile(r"((?:https?:)?//)/*", re.IGNORECASE)
 
 
 class Links(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,14 +71,24 @@ def _absolute(base: str, address: str) -> str | None:
         return None
     try:
         parts = urlsplit(joined)
-        return urldefrag(joined).url if parts.scheme in _PORTS and parts.hostname else None
-    except ValueError:
+        if parts.scheme not in _PORTS or not parts.hostname or _NO_HOST.search(parts.hostname) or parts.port == 0:
+            return None
+    except ValueError:  # of a port that is not one
         return None
+    return urldefrag(joined).url.translate(_UNFIT)
 
 
 def _joined(base: str, address: str) -> str | None:
+    """Resolve an address as browsers do: a backslash is a slash, and any number of them may stand before a host."""
+    address = address.strip(_STRIPPED).translate(_REMOVED)
+    address = _PATH.sub(lambda found: found[0].replace("\\", "/"), address, count=1)
+    before = _BEFORE_HOST.match(address)
     try:
-        return urljoin(base, address.strip(_STRIPPED).translate(_REMOVED))
+        if before is not None:
+            address = before[1] + address[before.end() :]
+            if not urlsplit(address).netloc:
+                return None
+        return urljoin(base, address)
     except ValueError:  # an address that is not one, such as http://[
         return None
 

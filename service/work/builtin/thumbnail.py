@@ -20,6 +20,8 @@ _TEXTS: Final = 16 << 20
 """Bytes of a text or a colour profile in a PNG: programs that draw pictures record there how they were made."""
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """What is read; each other format of Pillow is one more parser for hostile bytes."""
+_PNG_DEPTH: Final = 24
+"""Where a PNG has its bits per channel (PNG specification, section 11.2.2)."""
 _DRAFTED: Final = ("JPEG", "MPO")
 """What is decoded at a half, a quarter or an eighth of its size if that is enough."""
 _WHITE: Final = (255, 255, 255, 255)
@@ -67,11 +69,14 @@ def _read(body: Body, parameters: Thumbnail) -> "Image":
         if picture.format in _DRAFTED:
             on_its_side = _turn(picture) in _ON_ITS_SIDE
             picture.draft(None, _enough(picture.size, parameters, on_its_side=on_its_side))
+        drawn = picture.tile[0].extents if picture.format == "GIF" and picture.tile else None
         picture.load()
         # Not before: to find the EXIF data of a PNG, Pillow decodes its pixels, and damaged ones raise only once.
         turn = _turn(picture)
         # A palette that is missing is found by those who want its colours.
-        return eight_bits(picture.transpose(Image.Transpose[turn]) if turn is not None else picture)
+        upright = picture.transpose(Image.Transpose[turn]) if turn is not None else picture
+        read = eight_bits(upright, body.data[_PNG_DEPTH] if picture.format == "PNG" else 8)
+        return read if drawn is None else _clear_around(read, drawn)
     except (StepFailed, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -79,6 +84,17 @@ def _read(body: Body, parameters: Thumbnail) -> "Image":
     except Exception as error:
         # Pillow's decoders raise a dozen kinds for what is damaged, struct.error and SyntaxError among them.
         raise StepFailed(_damage(error)) from None
+
+
+def _clear_around(picture: "Image", drawn: tuple[int, int, int, int]) -> "Image":
+    """Return a GIF with nothing where its first frame draws nothing, as in browsers; Pillow has a colour there."""
+    from PIL import Image
+
+    if drawn == (0, 0, *picture.size):
+        return picture
+    cleared = Image.new("RGBA", picture.size)
+    cleared.paste(picture.crop(drawn), drawn)
+    return cleared
 
 
 def _damage(error: Exception) -> str:
