@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from service.upstream.content.select_failed import SelectFailed
 
-__all__ = ["LONGEST", "html_text", "xml_text"]
+__all__ = ["LONGEST", "html_text", "is_hidden", "xml_text"]
 
 LONGEST: Final = 4 << 20
 """Characters that a selection may have."""
@@ -132,7 +132,12 @@ def _is_not_element(node: Any) -> bool:
 
 
 def _is_unseen(node: Any) -> bool:
-    if not isinstance(node.tag, str) or node.tag in _UNSEEN or node.get("hidden") is not None:
+    return not isinstance(node.tag, str) or node.tag in _UNSEEN or is_hidden(node)
+
+
+def is_hidden(node: Any) -> bool:
+    """Say whether an element says of itself that it is not displayed."""
+    if node.get("hidden") is not None:
         return True
     style = node.get("style")
     return style is not None and _NOT_DISPLAYED.search(style) is not None

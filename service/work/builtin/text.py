@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from service.upstream.content.element_text import is_hidden
 from service.upstream.content.media_types import media_type
 from service.work.pages import page_of
 from service.work.step import Body, Made, StepFailed, step
@@ -21,9 +22,7 @@ _UNSEEN: Final = frozenset(
     ("script", "style", "noscript", "template", "head", "iframe", "object", "embed", "canvas", "audio", "video",
      "svg", "math", "map", "datalist", "source", "track", "link", "meta", "title", "base", "noframes", "noembed")
 )  # fmt: skip
-_AROUND: Final = frozenset(
-    ("nav", "aside", "footer", "form", "button", "select", "textarea", "dialog", "menu", "search")
-)
+_AROUND: Final = frozenset(("nav", "aside", "footer", "button", "select", "textarea", "dialog", "menu", "search"))
 _AROUND_ROLES: Final = frozenset(
     ("navigation", "banner", "contentinfo", "complementary", "search", "dialog", "menu", "menubar", "toolbar")
 )
@@ -56,11 +55,12 @@ class _Line(NamedTuple):
 def text(body: Body, parameters: Text) -> Made:
     """Return the title, the readable text, a line for each block, and the language that the page declares."""
     root = _page(body)
-    lines = list(_lines(root))
+    lines = _without_forms(list(_lines(root)))
     content = _declared(root)
-    if content is None:
+    found = [line.text for line in lines if content is not None and _is_in(line.block, content)]
+    if not found:  # one that is declared may be empty, for a script to fill
         content = _densest(lines)
-    found = [line.text for line in lines if content is None or _is_in(line.block, content)]
+        found = [line.text for line in lines if content is None or _is_in(line.block, content)]
     return Made({"title": _title(root), "text": "\n".join(found)[:_MOST], "language": _language(root)})
 
 
@@ -100,6 +100,21 @@ def _lines(root: Any) -> Iterator[_Line]:
             pieces.add(node.tail, linked)
 
 
+def _without_forms(lines: list[_Line]) -> list[_Line]:
+    """Leave out what is in forms, unless that is most of the page: pages of ASP.NET are one form."""
+    outside = [line for line in lines if all(above.tag != "form" for above in _with_ancestors(line.block))]
+    return outside if 2 * _length(outside) >= _length(lines) else lines
+
+
+def _length(lines: list[_Line]) -> int:
+    return sum(len(line.text) for line in lines)
+
+
+def _with_ancestors(block: Any) -> Iterator[Any]:
+    yield block
+    yield from block.iterancestors()
+
+
 class _Pieces:
     """A line that is being put together."""
 
@@ -122,7 +137,7 @@ class _Pieces:
 
 
 def _is_aside(node: Any) -> bool:
-    if node.tag in _UNSEEN or node.tag in _AROUND or node.get("hidden") is not None:
+    if node.tag in _UNSEEN or node.tag in _AROUND or is_hidden(node):
         return True
     if node.get("aria-hidden") == "true" or (node.get("role") or "").lower() in _AROUND_ROLES:
         return True
@@ -164,7 +179,7 @@ def _densest(lines: list[_Line]) -> Any | None:
 
 
 def _is_in(block: Any, content: Any) -> bool:
-    return block is content or any(above is content for above in block.iterancestors())
+    return any(above is content for above in _with_ancestors(block))
 
 
 def _title(root: Any) -> str | None:
