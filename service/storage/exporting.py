@@ -63,7 +63,7 @@ class _Lines:
             self.head = max(self.head, message.offset - 1 - self.lost)
         gap = self._gap(message.offset - 1)
         self.head, self.lost, self.begun = message.offset, 0, True
-        return gap + message_line(message.offset, message.data)
+        return b"".join((gap, *message_line(message.offset, message.data)))
 
     def end(self) -> bytes:
         """Return the gap of the newest messages, where these are damaged."""

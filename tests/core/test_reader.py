@@ -54,6 +54,26 @@ def test_a_reader_is_evicted_as_soon_as_the_ring_has_moved_past_it() -> None:
     assert hub.own("t").readers == {}
 
 
+def test_a_large_message_is_read_in_parts_and_counts_as_read() -> None:
+    hub, turns = small_hub()
+    topic = hub.own("t")
+    reader, taken = FakeReader(topic), list[int]()
+    topic.on_taken = lambda: taken.append(reader.offset)
+    hub.attach(reader, "newest")
+    reader.stuck = True
+    data = b'"%b"' % (b"x" * 100_000)
+    hub.publish("t", data, 0.0)
+    hub.publish("t", b"2", 0.0)
+    turns.settle()
+
+    parts = reader.read_large()
+
+    assert b"".join(parts) == data + b"\n"
+    assert isinstance(parts[0], memoryview)
+    assert (reader.offset, topic.furthest, topic.delivered, taken) == (1, 1, 1, [1])
+    assert reader.read() == b"2\n"
+
+
 def test_a_reader_within_the_ring_never_lags() -> None:
     hub, turns = small_hub()
     reader = FakeReader(hub.own("t"))

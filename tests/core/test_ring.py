@@ -110,6 +110,7 @@ def test_a_message_in_pieces_is_kept_and_read_as_a_whole_one(size: int) -> None:
     assert pieces.data(1) == text
     for encoding in Encoding:
         assert pieces.chunk(0, encoding) == whole.chunk(0, encoding)
+        assert b"".join(pieces.parts(1, encoding)) == whole.chunk(0, encoding)[0]
     assert whole.chunk(0, Encoding.EVENTS)[0] == text + b"\n"
     assert whole.chunk(0, Encoding.LINES)[0] == b'{"offset":1,"data":%b}\n' % text
     assert whole.chunk(0, Encoding.SSE)[0] == b"id: e1:1\ndata: %b\n\n" % text
@@ -171,6 +172,7 @@ def test_a_damaged_message_of_a_log_is_a_gap_among_the_others() -> None:
         3,
     )
     assert log.size == sum(log.size_of(offset) for offset in (1, 2, 3))
+    assert log.parts(2, Encoding.LINES) == (b'{"event":"gap","from":2,"to":2}\n',)
 
 
 def test_the_data_of_a_message_can_be_read_and_nothing_of_a_damaged_one() -> None:

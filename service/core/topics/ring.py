@@ -180,6 +180,10 @@ class Ring:
             return None
         return bytes(message_data(self._frames[offset - self.loaded]))
 
+    def parts(self, offset: int, encoding: Encoding) -> Sequence[bytes | memoryview]:
+        """Return a message that is in memory, in a reader's encoding: its parts, and no copy of a large one."""
+        return self._parts(offset, self._frames[offset - self.loaded], encoding, self._lost)
+
     def forget(self) -> None:
         """Drop joined chunks: there is a newer message, or a visit is over."""
         self._chunks.clear()
@@ -234,7 +238,7 @@ class Ring:
         if encoding is Encoding.EVENTS and not lost:
             return b"\n".join([*map(message_data, frames), b""])
         numbered = enumerate(frames, first)
-        return b"".join([self._render_one(offset, frame, encoding, lost) for offset, frame in numbered])
+        return b"".join([part for offset, frame in numbered for part in self._parts(offset, frame, encoding, lost)])
 
     def _trim(self, limits: RingLimits, now: float) -> None:
         over = len(self._frames) - limits.messages
@@ -272,12 +276,16 @@ class Ring:
             end += 1
         return end
 
-    def _render_one(self, offset: int, frame: bytes, encoding: Encoding, lost: Collection[int]) -> bytes:
+    def _parts(
+        self, offset: int, frame: bytes, encoding: Encoding, lost: Collection[int]
+    ) -> tuple[bytes | memoryview, ...]:
         if offset in lost:
-            return gap_chunk(encoding, self._name, self.epoch, offset, offset)
+            return (gap_chunk(encoding, self._name, self.epoch, offset, offset),)
+        if encoding is Encoding.FRAMES:
+            return (frame,)
         data = message_data(frame)
         if encoding is Encoding.EVENTS:
-            return b"".join((data, b"\n"))
+            return data, b"\n"
         if encoding is Encoding.LINES:
             return message_line(offset, data)
-        return b"".join((b"id: %b:%d\ndata: " % (self.epoch.encode(), offset), data, b"\n\n"))
+        return b"id: %b:%d\ndata: " % (self.epoch.encode(), offset), data, b"\n\n"

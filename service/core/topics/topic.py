@@ -4,7 +4,7 @@ A reader is a cursor: the offset of the last message it has had. The messages ar
 (``core/topics/ring.py``), how far a round over the readers is in the visit (``core/topics/visits.py``).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -233,23 +233,31 @@ class Reader:
             return b""
         if self.offset + 1 < ring.first:
             return self._lagged(ring)
-        topic = self.topic
         if self.offset + 1 < ring.first + ring.spilled:
-            assert topic.history is not None
-            chunk, last = topic.history.chunk(self.offset, self.encoding)
+            assert self.topic.history is not None
+            chunk, last = self.topic.history.chunk(self.offset, self.encoding)
             if not chunk:
                 return b""
         else:
             chunk, last = ring.chunk(self.offset, self.encoding)
+        self._take(last)
+        return chunk
+
+    def read_large(self) -> Sequence[bytes | memoryview]:
+        """Return the parts of the next message, and move the cursor past it: it is in memory, and is not copied."""
+        parts = self.ring.parts(self.offset + 1, self.encoding)
+        self._take(self.offset + 1)
+        return parts
+
+    def _take(self, last: int) -> None:
         self.advance(last)
-        if last > topic.furthest:
-            topic.furthest = last
+        topic = self.topic
+        topic.furthest = max(topic.furthest, last)
         if topic.on_taken is not None:
             topic.on_taken()
-        if topic.final and last == ring.head:
+        if topic.final and last == self.ring.head:
             self.detach()
             self.finished()
-        return chunk
 
     def advance(self, offset: int) -> None:
         """Move the cursor: the messages up to an offset are brought to the peer."""

@@ -81,9 +81,9 @@ def message_data(frame: bytes) -> bytes | memoryview:
     return memoryview(frame)[begin:end] if end > _LARGE else frame[begin:end]
 
 
-def message_line(offset: int, data: bytes | memoryview) -> bytes:
-    """Return one message as a line of NDJSON; ``data`` is compact JSON."""
-    return b"".join((b'{"offset":%d,"data":' % offset, data, b"}\n"))
+def message_line(offset: int, data: bytes | memoryview) -> tuple[bytes | memoryview, ...]:
+    """Return the parts of one message as a line of NDJSON; ``data`` is compact JSON."""
+    return b'{"offset":%d,"data":' % offset, data, b"}\n"
 
 
 def gap_chunk(encoding: Encoding, topic: str, epoch: str, first: int, last: int) -> bytes:

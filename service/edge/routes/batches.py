@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -82,8 +83,8 @@ class BatchRoutes:
         try:
             while reader.behind or not reader.ended:
                 if (size := reader.coming) > LARGE:
-                    await large.wait(owner, 2 * size)  # copied, and parsed
-                for line in reader.read().splitlines():
+                    await large.wait(owner, size)  # it is parsed
+                for line in _lines(*reader.read_parts()):
                     document.add(line)
                 await asyncio.sleep(0)
                 await reader.wait(3600.0)
@@ -125,11 +126,11 @@ class _Document:
     def __init__(self, asked: BatchRequest) -> None:
         self.caches: Counter[str] = Counter()
         self._urls = asked.urls or [one.url for one in asked.requests or ()]
-        self._results: list[bytes | None] = [None] * len(self._urls)
+        self._results: list[bytes | memoryview | None] = [None] * len(self._urls)
         self._size = 0
         self._failed = 0
 
-    def add(self, line: bytes) -> None:
+    def add(self, line: bytes | memoryview) -> None:
         """Take in an event; what is not a URL's result is passed over."""
         event: dict[str, Any] = orjson.loads(line)
         if event["event"] == "result" and self._size + len(line) > LARGEST_DOCUMENT:
@@ -140,7 +141,7 @@ class _Document:
             self._put(event["index"], line)
             self.caches[event.get("cache", "none")] += 1
 
-    def complete(self, batch: Batch) -> list[bytes]:
+    def complete(self, batch: Batch) -> list[bytes | memoryview]:
         """Return the document in pieces.
 
         Events that the batch gave up before they were read fail as ``too_large``.
@@ -151,17 +152,25 @@ class _Document:
         total = len(self._results)
         counts = {**batch.counts(), "ok": total - self._failed, "failed": self._failed}
         head = orjson.dumps({"batch": batch.id, **counts, "results": []}).removesuffix(b"]}")
-        results = [piece for result in self._results if result is not None for piece in (b",", result)]
-        return [head, *results[1:], b"]}"]
+        pieces: list[bytes | memoryview] = []
+        for result in self._results:
+            assert result is not None
+            pieces += (b",", result)
+        return [head, *pieces[1:], b"]}"]
 
     def _fail(self, index: int, detail: str, attempts: int, timing: dict[str, float]) -> None:
         self._failed += 1
         event = failed_event(index, self._urls[index], Failure("too_large", detail), attempts, timing)
         self._put(index, orjson.dumps(event))
 
-    def _put(self, index: int, line: bytes) -> None:
+    def _put(self, index: int, line: bytes | memoryview) -> None:
         self._size += len(line)
         self._results[index] = line
+
+
+def _lines(first: bytes | memoryview = b"", *_: bytes | memoryview) -> Sequence[bytes | memoryview]:
+    """Return the events that a reader has read: some, or one that is large and has its parts."""
+    return first.splitlines() if isinstance(first, bytes) else (first,)
 
 
 def _key(request: web.Request, value: Any) -> IdempotencyKey | None:

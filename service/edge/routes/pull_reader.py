@@ -1,9 +1,11 @@
 """The reader behind a response: an NDJSON or SSE stream, or a document that is collected."""
 
 import asyncio
+from collections.abc import Sequence
 
 from service.core.topics.topic import OnLag, Reader, Topic
 from service.core.topics.wire import Encoding
+from service.edge.routes.large_writes import LARGE
 
 __all__ = ["PullReader"]
 
@@ -47,6 +49,12 @@ class PullReader(Reader):
         ring, offset = self.ring, self.offset + 1
         return ring.size_of(offset) if ring.loaded <= offset <= ring.head else 0
 
+    def read_parts(self) -> Sequence[bytes | memoryview]:
+        """Return what is next, in parts that follow each other: a large message alone, and not copied."""
+        if self.coming > LARGE:
+            return self.read_large()
+        return (self.read(),) if self.behind else ()
+
     @property
     def progress(self) -> object:
         """How far it is, and what waits for its peer."""
@@ -61,11 +69,14 @@ class PullReader(Reader):
             self.read()
 
     def _written(self) -> bool:
-        """Write what is new as far as the peer takes it; return whether that was all."""
+        """Write what is new as far as the peer takes it; return whether that was all.
+
+        A large message is left to the handler, which writes it in parts.
+        """
         transport = self._transport
         if transport is None or transport.is_closing():
             return False
-        while self.behind and not transport.get_write_buffer_size():
+        while self.behind and not transport.get_write_buffer_size() and self.coming <= LARGE:
             if chunk := self.read():
                 transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
         return not self.behind and not self._ended
