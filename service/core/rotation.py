@@ -104,6 +104,11 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         return sum(len(line.items) for line in self._lines.values())
 
+    @property
+    def alone(self) -> bool:
+        """Whether one owner alone has items that wait."""
+        return len(self._lines) == 1
+
     def put(self, owner: Owner, item: T) -> None:
         """Take in an item."""
         line = self._lines.get(owner)

@@ -4,10 +4,11 @@ import re
 
 import pytest
 
+from service.core.owner import Owner
 from service.core.topics import visits
 from service.core.topics.hub import HubLimits
 from service.core.topics.topic import Reader
-from service.core.topics.visits import Visit, VisitState
+from service.core.topics.visits import _TURN, Visit, VisitState
 from tests.core.readers import FakeReader, Turns, make_hub
 
 ROW = re.compile(r"^ {4}([A-Z_]+) +\| ([A-Z_]+) +\|(?: +| (\w+) +)\|(?: (\w+))?$", re.MULTILINE)
@@ -115,3 +116,44 @@ def test_a_slice_that_cannot_be_counted_is_made_all_the_same(monkeypatch: pytest
         turns.settle()  # where a loop logs it
     assert [reader.lines for reader in readers] == [["1"], ["1"]]
     assert sum(hub.latency.spread.counts) == 1
+
+
+class Noted(FakeReader):
+    """Notes the topic of each visit."""
+
+    order: list[str]
+
+    def visit(self) -> None:
+        self.order.append(self.topic.name)
+        super().visit()
+
+
+def visited(crowd: dict[str, int], readers_of_one: int) -> list[str]:
+    """Return whose readers were visited when all of one client's topics had news before another client's topic."""
+    turns, order = Turns(), list[str]()
+    hub = make_hub(turns)
+    for name, count in {**crowd, "one": readers_of_one}.items():
+        for _ in range(count):
+            reader = Noted(hub.own(name, owner=Owner("crowd" if name in crowd else "other")))
+            reader.order = order
+            hub.attach(reader, "newest")
+    for name in crowd:
+        hub.publish(name, b"1", 0.0, owner=Owner("crowd"))
+    hub.publish("one", b"1", 0.0, owner=Owner("other"))
+    turns.settle()
+    assert len(order) == sum(crowd.values()) + readers_of_one, "each has its message, once"
+    return order
+
+
+def test_a_topic_does_not_wait_for_all_topics_of_another_client() -> None:
+    order = visited({f"t{number}": 8 for number in range(100)}, 1)
+    assert order.index("one") <= _TURN
+
+
+def test_a_topic_does_not_wait_for_all_readers_of_another_client() -> None:
+    order = visited({"large": 1000}, 200)
+    assert order.index("one") <= _TURN
+    # Then both go on, readers of each by turns.
+    assert order.index("large", order.index("one")) <= 2 * _TURN
+    last = len(order) - 1 - order[::-1].index("one")
+    assert last <= 200 + 4 * _TURN

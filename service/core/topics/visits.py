@@ -1,8 +1,9 @@
 """Who is visited when: every reader of a topic with news, in slices that let the loop go on.
 
 One visit a loop turn brings each reader of a marked topic all that it has not had. A visit of many readers is
-cut into slices, by number and by time, and topics take turns slice by slice, so that neither a large topic nor a
-busy one holds up the rest of the loop.
+cut into slices, by number and by time, so that neither a large topic nor a busy one holds up the rest of the loop.
+Those who publish take turns within a slice and from one to the next, by how many readers were visited for each, and
+so do the topics of each: a message to one reader does not wait for hundreds of topics of another client.
 
 How long messages wait for their write is measured a whole slice of readers at once: a clock for each reader would
 cost every delivery. A slice looks at the clock when its last reader has been written to, and each message in it
@@ -22,13 +23,14 @@ some of them, so the round is followed by another. A topic that nobody reads is 
 *Woken*: there is news. *Begun*: a round begins with its first slice. *Through*: no reader is left of the round.
 """
 
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from enum import IntEnum
 from typing import Final, Protocol
 
 from service.core.containment import Containment
 from service.core.histogram import Histogram
+from service.core.owner import Owner
+from service.core.rotation import FairQueue
 from service.core.topics.ring import Ring
 
 __all__ = ["Latency", "Visit", "VisitState", "Visits"]
@@ -57,6 +59,8 @@ class VisitedTopic(Protocol):
     """What a visit needs of a topic."""
 
     delivered: int
+    payer: Owner
+    """Who has published most of what it holds: visits of its readers are a part of that client's turns."""
     ring: Ring
     visit: "Visit"
 
@@ -88,6 +92,8 @@ _THROUGH: Final = {VisitState.UNDER_WAY: VisitState.IDLE, VisitState.AGAIN: Visi
 _NOBODY: Final[Iterator[VisitedReader]] = iter(())
 _TIME: Final = 0.002
 """Seconds of a slice, about: a visit takes 10 us with one message, and 100 with all that a write carries."""
+_TURN: Final = 64
+"""Readers that are visited for one client before it is another's turn, where several have news: 0.6 ms."""
 _LOOK: Final = 16
 """Visits between two looks at the clock."""
 
@@ -186,7 +192,7 @@ class Visits:
         self._contain = contain
         self._call_soon = call_soon
         self._clock = clock
-        self._queue: deque[VisitedTopic] = deque()
+        self._queue: FairQueue[VisitedTopic] = FairQueue(_TURN)
         self._running = False
 
     def wake(self, topic: VisitedTopic) -> None:
@@ -195,7 +201,7 @@ class Visits:
             # Later readers find history.
             topic.visit.head = topic.ring.head
         elif topic.visit.wake():
-            self._queue.append(topic)
+            self._queue.put(topic.payer, topic)
             if not self._running:
                 self._running = True
                 self._call_soon(self._run)
@@ -213,21 +219,25 @@ class Visits:
         now = self._clock()
         until = now + _TIME
         while self._queue and room > 0:
-            topic = self._queue.popleft()
-            visit, before, begin = topic.visit, topic.delivered, now
-            if visit.state is _SCHEDULED:
-                self.pressed.discard(topic)
-                visit.begin(topic.ring.head, topic.readers)
-            visited, through = self._visit(topic, room, until)
-            if visited:
-                visit.began, now = visit.began or begin, self._clock()
-                try:
-                    self.latency.slice(topic, visited, topic.delivered - before, begin, now)
-                except Exception as error:
-                    self._contain.report(error)
-            room = room - visited if now < until else 0
-            if not through or self._end(topic, now):
-                self._queue.append(topic)
+            line, most, cost = self._queue.first, room if self._queue.alone else min(room, _TURN), 1
+            topic = line.items.popleft()
+            try:
+                visit, before, begin = topic.visit, topic.delivered, now
+                if visit.state is _SCHEDULED:
+                    self.pressed.discard(topic)
+                    visit.begin(topic.ring.head, topic.readers)
+                visited, through = self._visit(topic, most, until)
+                if visited:
+                    visit.began, now, cost = visit.began or begin, self._clock(), visited
+                    try:
+                        self.latency.slice(topic, visited, topic.delivered - before, begin, now)
+                    except Exception as error:
+                        self._contain.report(error)
+                room = room - visited if now < until else 0
+                if not through or self._end(topic, now):
+                    self._queue.put(line.owner, topic)
+            finally:
+                self._queue.spend(cost)
 
     def _end(self, topic: VisitedTopic, now: float) -> bool:
         """End a round; return whether another is due."""
