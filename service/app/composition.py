@@ -188,6 +188,7 @@ async def _started(
         IdleCuts(settings.heartbeat, clock),
         auto_decompress=False,  # edge/http/request_body.py does it: aiohttp takes a body that is cut off for whole
         keepalive_timeout=settings.handshake_time,
+        caller=service.admission.caller_in,
     )
     connections.push_async_callback(runner.close)
     stack.push_async_callback(supervisor.close)

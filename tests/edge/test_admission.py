@@ -120,3 +120,31 @@ async def test_keys_of_publishers_without_a_token_are_those_of_their_address_beh
             more = {"json": 1, "headers": {"Idempotency-Key": "order-17", **headers}}
             offsets.append((await client.ask("POST", "/topics/t", **more))[1]["offset"])
         assert offsets == [1, 1, 2, 2, 1, 1, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("peer", "named", "owner"),
+    [
+        ("127.0.0.1", b"X-Forwarded-For: 203.0.113.7", "203.0.113.7"),
+        ("127.0.0.1", b"x-forwarded-for:198.51.100.1, 203.0.113.7", "203.0.113.7"),
+        ("127.0.0.1", b"X-Forwarded-For: 127.0.0.1", None),
+        ("127.0.0.1", b"X-Forwarded-For: unknown", None),
+        ("127.0.0.1", b"X-Forwarded-For: \xff", None),
+        ("127.0.0.1", b"X-Forwarded-For: " + b"203.0.113.7, " * 100, None),
+        ("127.0.0.1", b"X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-For: 203.0.113.8", None),
+        ("127.0.0.1", b"X-Forwarded-For: 203.0.113.7\r\nForwarded: for=203.0.113.8", None),
+        ("127.0.0.1", b"Forwarded: for=203.0.113.7", None),
+        ("127.0.0.1", b"X-Not-Forwarded-For: 203.0.113.7", None),
+        ("127.0.0.1", b"Accept: */*", None),
+        ("192.0.2.1", b"X-Forwarded-For: 203.0.113.7", None),
+    ],
+)
+async def test_whose_turn_a_request_takes_before_its_head_is_read(
+    peer: str, named: bytes, owner: str | None
+) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: a\r\n" + named + b"\r\n\r\n"
+    async with client_of(**BEHIND_A_PROXY) as client:
+        assert client.service.admission.caller_in((peer, 80), head) == owner
+        assert client.service.admission.caller_in("a socket of this machine", head) is None
+    async with client_of() as client:
+        assert client.service.admission.caller_in((peer, 80), head) is None

@@ -15,7 +15,7 @@ from service.runtime.per_turn import PerTurn
 
 
 class Costs(PerTurn):
-    """Lets every message pass, and records its cost."""
+    """Lets every message pass, and records its cost, and what it took beyond that."""
 
     def __init__(self) -> None:
         super().__init__(1 << 30)
@@ -23,6 +23,9 @@ class Costs(PerTurn):
 
     async def wait(self, owner: Owner, cost: int = 1) -> None:
         self.costs.append(cost)
+
+    def spend(self, cost: int) -> None:
+        self.costs.append(-cost)
 
 
 class Socket:
@@ -63,12 +66,12 @@ async def costs(*took: float) -> list[int]:
     return turns.costs
 
 
-async def test_a_message_costs_its_size_or_what_the_one_before_it_took() -> None:
-    assert await costs(0.00001, 0.0005, 0.00001) == [164, 164, 2048, 128]
+async def test_a_message_costs_its_size_or_what_the_one_before_it_took_and_what_it_takes_beyond_that() -> None:
+    assert await costs(0.00001, 0.0005, 0.00001) == [164, 164, 164 - 2048, 2048, 128]
 
 
 async def test_what_one_message_costs_is_bounded() -> None:
-    assert await costs(5.0, 0.0) == [164, 16384, 128]
+    assert await costs(5.0, 0.0) == [164, 164 - 16384, 16384, 128]
 
 
 class Arrays:

@@ -47,17 +47,22 @@ class Serving:
         self.bodies: list[bytes] = []
         self.endless = self.upgraded = False
         self.on_first: Callable[[], object] = int
-        self.server = HttpServer(self._handle)
+        self.server = HttpServer(self._handle, caller=self._caller)
         self._listener = stack.enter_context(socket.socket())
         self._listener.bind(("0.0.0.0", 0))
         loop = asyncio.get_running_loop()
         self.acceptor = Acceptor(self.server, [self._listener], most=1000, tls=None, tls_time=1.0, clock=loop.time)
         self.acceptor.start()
 
+    def _caller(self, peer: object, head: bytes) -> Owner | None:
+        """Return who a proxy says it is: the path of a request."""
+        name = head.split(b" ")[1][1:]
+        return Owner(name.decode()) if name else None
+
     async def _handle(self, request: web.BaseRequest) -> web.Response:
         if not self.begun:
             self.on_first()
-        self.begun.append((self.turns.number, str(request.remote)))
+        self.begun.append((self.turns.number, request.path[1:] or str(request.remote)))
         if self.upgraded:
             read_for(request, Owner(str(request.remote)), upgraded=True)
         self.bodies.append(await request.read())
@@ -169,6 +174,17 @@ async def test_a_request_waits_for_no_more_than_a_group_of_another_address(servi
     one.send(GET)
     await until(lambda: len(serving.begun) == 101)
     assert [address for _, address in serving.begun].index("127.0.0.2") <= 2 * _BEGUN
+
+
+async def test_a_request_waits_for_no_more_than_a_group_of_another_client_of_the_same_proxy(
+    serving: Serving,
+) -> None:
+    clients = await serving.connect(101)
+    for client in clients[:-1]:
+        client.send(b"GET /many HTTP/1.1\r\nHost: a\r\n\r\n")
+    clients[-1].send(b"GET /one HTTP/1.1\r\nHost: a\r\n\r\n")
+    await until(lambda: len(serving.begun) == 101)
+    assert [name for _, name in serving.begun].index("one") <= 2 * _BEGUN
 
 
 async def test_what_comes_while_a_request_waits_for_its_turn_is_its_own(serving: Serving) -> None:

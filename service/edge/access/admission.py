@@ -1,6 +1,7 @@
 """Who may come in now, by load and by address: decided before anything of a request is carried out."""
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
@@ -24,6 +25,7 @@ _EACH: Final = 16 << 10
 """Bytes that a connection or a request takes, about."""
 _USUAL: Final = 100
 """Characters of an ``X-Forwarded-For`` whose answer is remembered: of longer ones, 4,096 would be 32 MiB."""
+_NAMED: Final = re.compile(rb"\n(?:x-forwarded-for|(forwarded))[ \t]*:([^\r\n]*)", re.IGNORECASE)
 
 
 class Caller(NamedTuple):
@@ -138,6 +140,20 @@ class AdmissionControl:
         if hdrs.FORWARDED in request.headers or len(listed) > 1 or len(listed[0] if listed else "") > _USUAL:
             return self._find(at, *listed, forwarded=[hop.get("for", "") for hop in request.forwarded])
         return self._known(at, *listed)
+
+    def caller_in(self, peer: object, head: bytes) -> Owner | None:
+        """Return the owner whose turn a request takes before its head is read; None where no proxy names one.
+
+        Thousands of clients may come through one proxy at the same moment. What is named by ``Forwarded``, or in
+        several lines, is known only once the head is read.
+        """
+        if not self._trusted or not isinstance(peer, tuple):
+            return None
+        named = _NAMED.findall(head)
+        if len(named) != 1 or named[0][0] or len(named[0][1]) > _USUAL:
+            return None
+        found = self._known(peer[0], named[0][1].decode("latin-1"))
+        return found.owner if found.owner != self._known(peer[0]).owner else None
 
     def _find(self, at: str, *listed: str, forwarded: Sequence[str] = ()) -> Caller:
         """Return where a request comes from, by what its peer says of the client that it forwards."""

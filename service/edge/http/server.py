@@ -47,7 +47,8 @@ _BUFFER: Final = 64 << 10
 class _Turns:
     """What clients of a server take turns with, over all of its connections."""
 
-    def __init__(self) -> None:
+    def __init__(self, caller: Callable[[object, bytes], Owner | None]) -> None:
+        self.caller = caller
         self.begin = PerTurn(_BEGUN, what="a request could not be started")
         self.frames = PerTurn(_FRAMES, what="messages could not be read")
         self.read = PerTurn(_READ, what="reading from a connection could not be resumed")
@@ -85,7 +86,8 @@ class _Protocol(RequestHandler):
             super().data_received(data)
         else:
             self.unread = data
-            self.turns.begin.call(self.owner, self._begin)
+            peer = self.transport.get_extra_info("peername") if self.transport is not None else None
+            self.turns.begin.call(self.turns.caller(peer, data) or self.owner, self._begin)
 
     def _wait_with(self, more: bytes) -> None:
         self.unread += more
@@ -211,7 +213,8 @@ class HttpServer(web.Server):
     """Makes the protocols of connections, and counts those that are open.
 
     ``broken`` counts connections that the network or their peer broke, by reason; ``idle_cuts`` is given the
-    silence before the end of WebSockets and streams; ``options`` are those of aiohttp's protocol.
+    silence before the end of WebSockets and streams; ``caller(peer, head)`` returns the client that a proxy names
+    in the beginning of a request, if it does; ``options`` are those of aiohttp's protocol.
     """
 
     def __init__(
@@ -221,6 +224,7 @@ class HttpServer(web.Server):
         request_factory: Callable[..., web.BaseRequest] | None = None,
         broken: Counter[str] | None = None,
         idle_cuts: IdleCuts | None = None,
+        caller: Callable[[object, bytes], Owner | None] = lambda peer, head: None,
         **options: Any,
     ) -> None:
         # If the task that serves a connection cannot be found, aiohttp itself has to cancel it.
@@ -232,7 +236,7 @@ class HttpServer(web.Server):
         self._broken = Counter() if broken is None else broken
         self._idle_cuts = idle_cuts
         self._options = options
-        self._turns = _Turns()
+        self._turns = _Turns(caller)
         self._open = 0
 
     def __call__(self) -> RequestHandler:

@@ -81,6 +81,9 @@ class Conversation:
                 await self._control(socket, connection, message)
             else:
                 return
+            if connection.last_cost > cost:
+                # What it took beyond what was foreseen: the others of this turn have that much less.
+                self._turns.spend(connection.last_cost - cost)
             # Otherwise it would stay in memory for as long as the next does not come.
             del message
             if carried_out > _TURN:
