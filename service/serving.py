@@ -137,10 +137,10 @@ def _settle_memory() -> None:
     """Keep the collector from walking over everything that lives as long as the process.
 
     With Python's defaults, 10,000 connects spend 40 % of their time in collections that free nothing. A collection
-    of new objects begins when ``_NEW`` more were made than freed since the last one. It walks over them once: with a
-    larger number it comes less often, and holds up the loop for longer, while all of them together take as long.
-    What has outlived one collection is left to the :class:`CycleCollector`: walking over all of it would hold up the
-    loop for 60 ms with 100,000 topics.
+    of new objects begins when ``_NEW`` more were made than freed since the last one. It walks over each once: with
+    a larger number it comes less often, and holds up the loop for longer, while all of them together take as long.
+    What has outlived one collection is left to the :class:`CycleCollector`: walking over all of it would hold up
+    the loop for 60 ms with 100,000 topics.
     """
     gc.collect()
     gc.freeze()

@@ -104,6 +104,9 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         return sum(len(line.items) for line in self._lines.values())
 
+    def __contains__(self, owner: Owner) -> bool:
+        return owner in self._lines
+
     @property
     def alone(self) -> bool:
         """Whether one owner alone has items that wait."""

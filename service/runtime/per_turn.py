@@ -27,6 +27,8 @@ _LEAST: Final = 1 / 64
 """The share that is always left, however long turns are."""
 _RISE: Final = 2.0
 """How much the share grows at most from one turn to the next: one short turn says little about the next ones."""
+_SPARE: Final = 2
+"""Owners that may have one thing more in a turn that others have used up: who asks for little need not wait."""
 
 
 class PerTurn:
@@ -34,16 +36,22 @@ class PerTurn:
 
     Where all bounded work together makes turns long, it is a share of that (:class:`LoopTurn`), but at least one
     thing. The last one of a turn may cost more than is left of it. The turn of an owner among those
-    that wait is worth ``quantum``. ``what`` is how a call that raises is reported.
+    that wait is worth ``quantum``. Where others have used up a turn, ``spare`` owners that have had none of it
+    have one thing each. ``what`` is how a call that raises is reported.
     """
 
-    def __init__(self, each: int, quantum: int = 1, *, what: str = "a call that had to wait failed") -> None:
+    def __init__(
+        self, each: int, quantum: int = 1, *, spare: int = _SPARE, what: str = "a call that had to wait failed"
+    ) -> None:
         self.left = each
         """What is left of this turn; 0 or less where it is over."""
         self._each = each
         self._what = what
         self._ahead = 0
         """What those cost that were let pass in this turn: their tasks go on in the next one."""
+        self._spare = self._left_to_spare = spare
+        self._served: set[Owner] = set()
+        """Who has had something of this turn."""
         self._waiting: FairQueue[_Waiting] = FairQueue(quantum)
         self.waiting = 0
         """How many wait: counted, because everything that comes looks at it."""
@@ -59,16 +67,22 @@ class PerTurn:
         if not self._turning:
             self._turn_soon()
 
-    def take(self, cost: int = 1) -> bool:
-        """Take some of this turn unless nothing is left of it or others wait; return whether that was possible."""
+    def take(self, owner: Owner, cost: int = 1) -> bool:
+        """Take some of this turn unless nothing is left of it or others wait; return whether that was possible.
+
+        It also is for an owner that has had nothing of this turn, and has nothing that waits.
+        """
         if self.left <= 0 or self.waiting:
-            return False
+            if self._left_to_spare <= 0 or owner in self._served or owner in self._waiting:
+                return False
+            self._left_to_spare -= 1
+        self._served.add(owner)
         self.spend(cost)
         return True
 
     async def wait(self, owner: Owner, cost: int = 1) -> None:
         """Return when it is the caller's turn."""
-        if self.take(cost):
+        if self.take(owner, cost):
             return
         place = asyncio.get_running_loop().create_future()
         self._put(owner, _Waiting(partial(_let_pass, place), cost, ahead=True))
@@ -76,7 +90,7 @@ class PerTurn:
 
     def call(self, owner: Owner, action: Callable[[], object], cost: int = 1) -> None:
         """Carry out a short action: now, or when it is its turn."""
-        if self.take(cost):
+        if self.take(owner, cost):
             contain(self._what, action)
         else:
             self._put(owner, _Waiting(partial(_carry_out, self._what, action), cost, ahead=False))
@@ -100,12 +114,16 @@ class PerTurn:
         """
         now = self._each if share == 1.0 else max(1, int(self._each * share))
         self.left, self._ahead = now - self._ahead, 0
+        self._left_to_spare = self._spare
+        self._served.clear()
         while self.waiting:
-            items = self._waiting.first.items
+            line = self._waiting.first
+            items = line.items
             first = items[0]
             if (self._ahead >= now) if first.ahead else (self.left <= 0):
                 break
             items.popleft()
+            self._served.add(line.owner)
             spent = first.cost if first.passes() else 0
             self._waiting.spend(spent)
             self.waiting -= 1

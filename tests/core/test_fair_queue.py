@@ -121,3 +121,13 @@ def test_a_line_that_is_set_aside_waits_until_it_is_brought_back() -> None:
     assert served(queue, 1) == "x"
     queue.restore(line)
     assert drained(queue) == "y12z34"
+
+
+def test_it_says_who_waits_and_whether_that_is_one_alone() -> None:
+    queue: FairQueue[str] = FairQueue(2)
+    queue.put(A, "a")
+    assert (A in queue, B in queue, queue.alone) == (True, False, True)
+    queue.put(B, "b")
+    assert (A in queue, B in queue, queue.alone) == (True, True, False)
+    assert drained(queue) == "ab"
+    assert (A in queue, queue.alone) == (False, False)

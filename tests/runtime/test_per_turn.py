@@ -8,7 +8,7 @@ from typing import Any
 from service.core.owner import Owner
 from service.runtime.per_turn import PerTurn
 
-A, B = Owner("a"), Owner("b")
+A, B, C, D = map(Owner, "abcd")
 
 
 async def turns(count: int) -> None:
@@ -82,7 +82,7 @@ async def test_what_costs_more_passes_less_often_and_owners_take_turns_by_cost()
     many = [asyncio.create_task(come(A, 50)) for _ in range(40)]
     other = [asyncio.create_task(come(B, 10)) for _ in range(20)]
     await turns(1)
-    assert passed == ["a", "a"]
+    assert passed == ["a", "a", "b"]
     while not all(task.done() for task in other):
         before = len(passed)
         await turns(1)
@@ -108,6 +108,38 @@ async def test_another_owner_waits_for_one_turn_and_not_for_the_crowd() -> None:
     assert len(passed) < 10
     await asyncio.gather(*tasks)
     assert passed == list(range(50))
+
+
+async def test_an_owner_that_has_had_nothing_of_a_turn_need_not_wait_for_those_who_have_used_it_up() -> None:
+    limiter = PerTurn(2, spare=2)
+    _, tasks = await crowd(limiter, 50)
+    for _ in range(3):
+        assert [limiter.take(owner) for owner in (A, B, B, C, D)] == [False, True, False, True, False]
+        await turns(1)
+    assert limiter.waiting > 30
+    await asyncio.gather(*tasks)
+
+
+async def test_an_owner_never_overtakes_what_waits_of_its_own() -> None:
+    limiter, called = PerTurn(2, spare=1), list[str]()
+    for owner in (A, A, A, B, B):
+        limiter.call(owner, partial(called.append, str(owner)))
+    assert called == ["a", "a", "b"]
+    await turns(1)
+    assert called == ["a", "a", "b", "a", "b"]
+    for number in range(6):
+        limiter.call(B, partial(called.append, f"b{number}"))
+    while limiter.waiting:
+        limiter.take(A, 10)
+        limiter.call(B, partial(called.append, "last"))
+        await turns(1)
+    assert [name for name in called if name.startswith("b")][2:] == [f"b{number}" for number in range(6)]
+    assert "last" not in called[: called.index("b5")]
+
+
+async def test_none_overtakes_where_that_is_not_wanted() -> None:
+    limiter = PerTurn(1, spare=0)
+    assert [limiter.take(owner) for owner in (A, B)] == [True, False]
 
 
 async def test_calls_are_carried_out_a_few_in_each_turn_and_in_order() -> None:

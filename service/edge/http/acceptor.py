@@ -54,7 +54,7 @@ class Acceptor:
         self._most = most
         self._tls = tls
         self._tls_time = tls_time
-        self._handshakes = PerTurn(_HANDSHAKES)
+        self._handshakes = PerTurn(_HANDSHAKES, spare=0)
         self._loop = asyncio.get_running_loop()
         self._beginning: set[asyncio.Task[None]] = set()
         self._paused = False

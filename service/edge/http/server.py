@@ -77,7 +77,7 @@ class _Protocol(RequestHandler):
         if self.unread:
             self._wait_with(data)
         elif self.upgraded:
-            if self.turns.frames.take():
+            if self.turns.frames.take(self.owner):
                 super().data_received(data)
             else:
                 self.unread = data

@@ -36,7 +36,7 @@ class AnswerTurns:
         self.contended: Callable[[], bool] = _never
         self.gives_way: Callable[[Owner], bool] = _nobody
         self._turns = PerTurn(_EACH, what=_FAILED)
-        self._behind = PerTurn(_BEHIND, what=_FAILED)
+        self._behind = PerTurn(_BEHIND, spare=0, what=_FAILED)
 
     def __repr__(self) -> str:
         return f"<AnswerTurns {self._turns!r}, {self._behind!r} for those who give way>"
@@ -44,7 +44,7 @@ class AnswerTurns:
     def wake(self, owner: Owner, waiter: "asyncio.Future[Head]", outcome: HeadOrError) -> None:
         """End the wait of a request of an owner, now or in a turn of its own."""
         turns = self._behind if self.gives_way(owner) else self._turns
-        if not self.contended() or turns.take():
+        if not self.contended() or turns.take(owner):
             _end(waiter, outcome)
         else:
             turns.call(owner, partial(_end, waiter, outcome))
