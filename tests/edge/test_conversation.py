@@ -148,3 +148,21 @@ async def test_new_credentials_of_an_array_count_before_the_rest_of_it_is_carrie
     assert not task.done()
     await task
     assert arrays.expiries == [7.0]
+
+
+async def test_messages_of_another_client_wait_for_a_few_of_a_crowd_however_short_turns_are() -> None:
+    turns, passed = message_turns(), list[str]()
+
+    async def come(owner: str) -> None:
+        await turns.wait(Owner(owner), 200)
+        passed.append(owner)
+
+    many = [asyncio.create_task(come("crowd")) for _ in range(200)]
+    few = [asyncio.create_task(come("other")) for _ in range(4)]
+    while not all(task.done() for task in few):
+        turns.turn(1 / 64)
+        await asyncio.sleep(0)
+    last = len(passed) - passed[::-1].index("other")
+    begun = passed.index("other")
+    assert last - begun < 20, "a few of the crowd between two of the other"
+    await asyncio.gather(*many)

@@ -22,7 +22,10 @@ __all__ = ["Conversation", "MessageHandler", "RequestHandler", "message_turns"]
 
 _MESSAGES: Final = frozenset({WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG})
 _TURN: Final = 4 << 10
-"""Bytes of one client's messages, each with ``_LEAST`` more, that are carried out before the others' turn: 1 ms."""
+"""Bytes of one client's messages, each with ``_LEAST`` more, that take about a millisecond."""
+_QUANTUM: Final = 512
+"""How much of them is carried out before it is another client's turn: where turns of the loop are short, more would
+be what is carried out in ten of them."""
 _LEAST: Final = 64
 _SECOND: Final = _TURN * 1000
 """Bytes that a second of carrying out messages counts as."""
@@ -54,7 +57,7 @@ class MessageHandler(Protocol):
 
 def message_turns() -> PerTurn:
     """Return the turns in which the messages of an endpoint's clients are carried out."""
-    return PerTurn(_ALL, _TURN)
+    return PerTurn(_ALL, _QUANTUM)
 
 
 class Conversation:
