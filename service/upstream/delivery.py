@@ -42,8 +42,9 @@ _EVENT_TIME, _REJECTED = 15, 30
 _PLAIN = 8
 """Bytes in a microsecond, about, as a power of two: decoded, escaped as JSON and copied."""
 _BEGINS, _CONNECTS = 600, 2000
-"""Four times the microseconds that a request takes until it is answered, over a connection that was kept and over a
-new one. Where several clients fetch, what begins counts before it is answered, and takes several turns."""
+"""Four times the microseconds that a request takes until it is answered, over a kept connection and over a new one.
+Where several clients fetch, what begins counts before it is answered, and takes several turns. A newcomer's counts
+once: where turns are short, ten of a batch would else begin in ten of them."""
 _BEHIND_OTHERS = 125
 """What of that those have who give way to newcomers, all together."""
 _OWNER = 500
@@ -154,14 +155,14 @@ class Delivery:
         """Count a request that begins, where several clients fetch; ``keeps`` says whether it needs to connect."""
         if not self._owners.contended:
             return
-        connects = not keeps(work.target, work.group.owner)
+        connects, favour = not keeps(work.target, work.group.owner), self._owners.favour(work.group.owner)
         if self._owners.gives_way(work.group.owner):
             # What a newcomer waits for takes some ten turns, each as short as can be: with one such request.
             self.turn.spend(_TURN)
         else:
-            self.turn.spend(_CONNECTS if connects else _BEGINS)
+            self.turn.spend((_CONNECTS if connects else _BEGINS) // favour)
         if connects:
-            self._owners.charge(work.group.owner, USUAL // self._owners.favour(work.group.owner))
+            self._owners.charge(work.group.owner, USUAL // favour)
 
     def known(self, work: FetchTask, fetched: Fetched) -> None:
         """Deliver an answer from the cache."""

@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import replace
 
+import pytest
+
 from service.core.fetching.batch import Batch, BatchLimits
 from service.core.fetching.owners import Owners
 from service.core.fetching.task import FetchTask
@@ -142,7 +144,7 @@ def test_nobody_is_expected_who_has_fetched_for_long_or_nothing_at_all() -> None
         assert not owners.gives_way(Owner("long"))
 
 
-def test_who_spends_less_than_a_quarter_of_what_the_heaviest_does_stays_a_newcomer() -> None:
+def test_who_spends_little_of_what_the_heaviest_does_stays_a_newcomer() -> None:
     planned = Planned()
     owners, long, light = planned.plan.owners, Owner("long"), Owner("light")
     planned.add(wide("long", 10_000))
@@ -156,6 +158,21 @@ def test_who_spends_less_than_a_quarter_of_what_the_heaviest_does_stays_a_newcom
     for _ in range(60):
         starts(planned, 100)
     assert {owners.favour(owner) for owner in (long, light)} == {1}, "what was spent long ago does not count"
+
+
+@pytest.mark.parametrize(("spends", "favour"), [(10, 4), (24, 4), (60, 1), (100, 1)])
+def test_less_than_a_quarter_of_what_the_heaviest_spends_is_little_at_any_time(spends: int, favour: int) -> None:
+    planned = Planned()
+    owners, heavy, other = planned.plan.owners, Owner("heavy"), Owner("other")
+    planned.add(wide("heavy", 10_000))
+    planned.add(wide("other", 10_000))
+    seen = set()
+    for number in range(200):
+        owners.spend(heavy, 100)
+        owners.spend(other, spends)
+        if number >= 50:
+            seen.add((owners.favour(heavy), owners.favour(other)))
+    assert seen == {(1, favour)}
 
 
 def test_who_has_hundreds_of_groups_that_wait_is_not_a_newcomer() -> None:

@@ -12,6 +12,7 @@ from service.core.fetching.outcome import Fetched
 from service.core.fetching.request import Options
 from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
+from service.runtime.per_turn import PerTurn
 from service.upstream import delivery
 from service.upstream.attempts import FetchAttempt
 from tests.upstream.test_batches import Bench, events
@@ -188,6 +189,38 @@ async def test_a_client_that_has_fetched_for_long_begins_one_request_a_turn_besi
     await turns.finish(long, new)
     turns.close()
     assert (long.ok, new.ok) == (500, 1)
+    await bench.close()
+
+
+async def test_several_requests_of_a_newcomer_begin_in_a_turn_where_turns_are_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = PerTurn.turn
+    monkeypatch.setattr(PerTurn, "turn", lambda turn, _: real(turn, 1 / 8))
+
+    async def answer(attempt: FetchAttempt) -> Fetched:
+        await asyncio.sleep(0)
+        return Fetched(200, attempt.target, {}, b"", truncated=False)
+
+    bench = Bench(answer)
+    turns = Turns(bench)
+    long = bench.batches.start(
+        BatchRequest(urls=[f"http://h{number}.example/" for number in range(500)]),
+        owner=Owner("long"),
+        keep=Keep.DETACHED,
+    )
+    while len(bench.fetcher.orders) < 300:
+        await turns.run(1)
+    urls = [f"http://new{number}.example/" for number in range(20)]
+    new = bench.batches.start(BatchRequest(urls=urls), owner=Owner("new"), keep=Keep.DETACHED)
+    most = before = 0
+    while not new.done:
+        await turns.run(1)
+        begun = sum(attempt.owner == "new" for attempt in bench.fetcher.orders)
+        most, before = max(most, begun - before), begun
+    assert most == 3
+    await turns.finish(long)
+    turns.close()
     await bench.close()
 
 

@@ -205,7 +205,8 @@ class Owners:
         self._spent = 0
         for owner in self.states.values():
             owner.spent //= 2
-        self._bar = max(_NEW, max(owner.spent for owner in self.states.values()) // _LIGHT)
+        # Until it is halved again, what each has spent doubles.
+        self._bar = max(_NEW, 2 * max(owner.spent for owner in self.states.values()) // _LIGHT)
         self._lasting = sum(owner.spent >= self._bar for owner in self.states.values())
 
     def favour(self, name: Owner) -> int:
