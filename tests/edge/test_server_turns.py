@@ -64,7 +64,7 @@ class Serving:
             self.on_first()
         self.begun.append((self.turns.number, request.path[1:] or str(request.remote)))
         if self.upgraded:
-            read_for(request, Owner(str(request.remote)), upgraded=True)
+            read_for(request, Owner(str(request.remote)), on_lost=int)
         self.bodies.append(await request.read())
         try:
             if self.endless:

@@ -1,8 +1,9 @@
 """What the kernel takes at once is written, and all the rest comes back."""
 
+import asyncio
 import socket
 
-from service.runtime.direct_writes import write_now
+from service.runtime.direct_writes import read_rest, write_now
 
 
 def test_what_the_kernel_does_not_take_is_returned() -> None:
@@ -27,3 +28,17 @@ def test_a_broken_connection_takes_nothing() -> None:
     with ours:
         theirs.close()
         assert write_now(ours.fileno(), b"lost") == b"lost"
+
+
+def test_what_the_kernel_has_of_a_broken_connection_is_read() -> None:
+    ours, theirs = socket.socketpair()
+    plain = asyncio.BaseTransport({"socket": ours})
+    with ours:
+        theirs.send(b"rest")
+        theirs.close()
+        assert write_now(ours.fileno(), b"lost") == b"lost"
+        assert read_rest(asyncio.BaseTransport({"socket": ours, "sslcontext": object()}), 3) == b""
+        assert read_rest(plain, 3) == b"res"
+        assert read_rest(plain, 3) == b"t"
+        assert read_rest(plain, 3) == b""
+    assert read_rest(plain, 3) == b"", "it is closed"

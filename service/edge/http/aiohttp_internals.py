@@ -17,11 +17,14 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from service.runtime.containment import report
+
 __all__ = [
     "Feature",
     "HookedWebSocket",
     "check",
     "forget_frames",
+    "forget_request",
     "has",
     "is_paused",
     "is_serving",
@@ -193,6 +196,22 @@ def forget_frames(error: BaseException | None) -> None:
     """
     while error is not None:
         error.__traceback__, error = None, error.__context__
+
+
+def forget_request(request: web.BaseRequest | None, task: "asyncio.Task[None]") -> None:
+    """Free the frames of a request whose client has left; they and their errors keep each other alive.
+
+    Reports what the task of its connection raised, unless that is only the end.
+    """
+    if request is not None:
+        forget_frames(request.content.exception())
+    try:
+        task.result()
+    except (asyncio.CancelledError, ConnectionError) as error:
+        forget_frames(error)
+    except BaseException as error:
+        report("a connection could not be served", error)
+        forget_frames(error)
 
 
 def release_unconnected(handler: RequestHandler) -> None:

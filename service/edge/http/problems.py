@@ -1,5 +1,6 @@
 """Every error as ``application/problem+json`` (RFC 9457), aiohttp's own included."""
 
+import asyncio
 import logging
 import math
 import secrets
@@ -18,6 +19,7 @@ from service.edge.http.correlation import REQUEST_ID, correlation_of
 __all__ = [
     "ISOLATION",
     "complete_refusal",
+    "is_departure",
     "problems",
     "reason_of",
     "refusal",
@@ -103,6 +105,11 @@ def _without_request(status: int, detail: str) -> web.Response:
     return _document(status, _word(status), detail, more, {REQUEST_ID: request_id, **ISOLATION})
 
 
+def is_departure(error: BaseException | None, transport: asyncio.Transport | None) -> bool:
+    """Return whether an error says that the client has gone: a write that waits gets a plain ConnectionError."""
+    return isinstance(error, ConnectionResetError) or (isinstance(error, ConnectionError) and transport is None)
+
+
 async def problems(
     request: web.Request, answer: Awaitable[web.StreamResponse], refusals: Refusals
 ) -> web.StreamResponse:
@@ -118,10 +125,11 @@ async def problems(
         refusals["http", reason_of(error)] += 1
         forget_frames(error)  # the router keeps its errors with the request
         return refusal(error, request)
-    except ConnectionResetError:
-        # The client has gone in the middle of its answer: there is nobody to answer, and it is not our error.
-        return web.Response(status=HTTPStatus.BAD_REQUEST)
-    except Exception:
+    except Exception as error:
+        if is_departure(error, request.transport):
+            # In the middle of its answer: there is nobody to answer, and it is not our error.
+            forget_frames(error)
+            return web.Response(status=HTTPStatus.BAD_REQUEST)
         what = {"method": request.method, "path": request.path, **correlation_of(request).log_fields()}
         _log.exception("unhandled exception in a request", extra=what)
         refusals["http", InternalError.reason] += 1

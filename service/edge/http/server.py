@@ -23,8 +23,9 @@ from service.core.owner import SERVICE, Owner
 from service.edge.http import aiohttp_internals as internals
 from service.edge.http.idle_cuts import IdleCuts, silence_of
 from service.edge.http.other_protocols import NOT_HTTP, OtherProtocols
-from service.edge.http.problems import unreadable
+from service.edge.http.problems import is_departure, unreadable
 from service.runtime.containment import contain
+from service.runtime.direct_writes import read_rest
 from service.runtime.per_turn import PerTurn
 
 __all__ = ["HttpServer", "owner_at", "read_for"]
@@ -40,6 +41,8 @@ _FRAMES: Final = 64
 """WebSockets of which something is read in one turn of the loop, 30 us each until it waits to be carried out."""
 _ENDED: Final = 32
 """Requests and WebSockets that end in one turn of the loop because their connections ended, 20 us each."""
+_REST: Final = 256 << 10
+"""Bytes that are read of a WebSocket after its end: the kernel has half as many for it at most."""
 _BUFFER: Final = 64 << 10
 """Bytes of a body that wait for its request; beyond twice that it is not read on: all that loops read at once."""
 
@@ -56,7 +59,7 @@ class _Turns:
 
 
 class _Protocol(RequestHandler):
-    __slots__ = ("others", "owner", "turns", "unread", "upgraded")
+    __slots__ = ("on_lost", "others", "owner", "turns", "unread")
 
     others: OtherProtocols
     owner: Owner
@@ -64,8 +67,9 @@ class _Protocol(RequestHandler):
     turns: _Turns
     unread: bytes
     """The beginning of a request, or frames of a WebSocket, that wait for their turn."""
-    upgraded: bool
-    """Whether the connection is a WebSocket; what its messages ask for has turns of its own."""
+    on_lost: Callable[[], object] | None
+    """Of a WebSocket: what is done after the end of its connection, where the task of a request is cancelled. What
+    its messages ask for has turns of its own."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin a connection; until its first request, its address stands for its owner."""
@@ -76,7 +80,7 @@ class _Protocol(RequestHandler):
         """Begin a request when it is its client's turn; bytes of a request that has begun go to it at once."""
         if self.unread:
             self._wait_with(data)
-        elif self.upgraded:
+        elif self.on_lost is not None:
             if self.turns.frames.take(self.owner):
                 super().data_received(data)
             else:
@@ -116,14 +120,18 @@ class _Protocol(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End what is under way when it is the client's turn: a thousand sockets of one client may end together."""
-        if self.upgraded and self.unread:
+        if self.on_lost is not None:
             # Messages that came before the end still count; a request whose client has gone does not.
-            contain("messages could not be read", self._read)
+            if isinstance(exc, OSError) and self.transport is not None:
+                self.unread += read_rest(self.transport, _REST)
+            if self.unread:
+                contain("messages could not be read", self._read)
         task, request = internals.task_of(self), internals.request_of(self)
         super().connection_lost(exc)
         if task is not None and not task.done():
-            task.add_done_callback(partial(_forget, request))
-            self.turns.end.call(self.owner, task.cancel)
+            task.add_done_callback(partial(internals.forget_request, request))
+            self.turns.end.call(self.owner, self.on_lost or task.cancel)
+        self.on_lost = None  # it refers to the WebSocket, which refers to this
 
     def _process_keepalive(self) -> None:
         """Close an idle connection unless its next request has come, which a late loop may not have read yet.
@@ -160,8 +168,9 @@ class _Protocol(RequestHandler):
         """Refuse what could not be read; a failure of ours goes aiohttp's way, with its log."""
         if isinstance(exc, HttpProcessingError):
             internals.forget_frames(exc)
-        if isinstance(exc, ConnectionResetError):
-            # The client left before its answer could be written, in an upgrade, say: not an error of ours.
+        if is_departure(exc, self.transport):
+            # Before its answer could be written, in an upgrade, say: not an error of ours.
+            internals.forget_frames(exc)
             return web.Response(status=400)
         if status >= 500 or request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
@@ -175,16 +184,6 @@ _REASONS: Final = {
     errno.EHOSTUNREACH: "unreachable", errno.ENETUNREACH: "unreachable",
 }  # fmt: skip
 """TCP_USER_TIMEOUT is ETIMEDOUT: the peer has acknowledged nothing for 20 s."""
-
-
-def _forget(request: web.BaseRequest | None, task: asyncio.Task[None]) -> None:
-    """Free the frames of a request whose client has left; they and their errors keep each other alive."""
-    if request is not None:
-        internals.forget_frames(request.content.exception())
-    try:
-        task.result()
-    except BaseException as error:
-        internals.forget_frames(error)
 
 
 def _is_unused(handler: RequestHandler) -> bool:
@@ -202,11 +201,14 @@ def _at(address: str) -> Owner:
     return Owner(caller_key(ip_address(address)))
 
 
-def read_for(request: web.BaseRequest, owner: Owner, *, upgraded: bool = False) -> None:
-    """Have later bytes of a connection read in turns of its request's owner, or at once for a WebSocket."""
+def read_for(request: web.BaseRequest, owner: Owner, *, on_lost: Callable[[], object] | None = None) -> None:
+    """Have later bytes of a connection read in turns of its request's owner, or at once for a WebSocket.
+
+    A WebSocket says by ``on_lost`` what is done when its connection has ended: its task is not cancelled then.
+    """
     protocol = request.protocol
     if isinstance(protocol, _Protocol):
-        protocol.owner, protocol.upgraded = owner, upgraded
+        protocol.owner, protocol.on_lost = owner, on_lost
 
 
 class HttpServer(web.Server):
@@ -245,7 +247,7 @@ class HttpServer(web.Server):
         protocol = _Protocol(
             self, loop=asyncio.get_running_loop(), read_bufsize=_BUFFER, tcp_keepalive=False, **self._options
         )
-        protocol.turns, protocol.owner, protocol.unread, protocol.upgraded = self._turns, SERVICE, b"", False
+        protocol.turns, protocol.owner, protocol.unread, protocol.on_lost = self._turns, SERVICE, b"", None
         protocol.others = self.others
         return protocol
 

@@ -87,13 +87,13 @@ class PipelineClient:
             raise _Abandoned
         connection.busy = True
 
-    async def binary(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
+    async def binary(self, socket: ClientSocket, connection: Connection, data: bytes) -> None:
         """Put an item in, and wait for room: until there is some, nothing else is read from the client."""
         connection.busy = True
         await self._run.put(data)
         connection.busy = False
 
-    async def text(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
+    async def text(self, socket: ClientSocket, connection: Connection, data: bytes) -> None:
         """Take the end of the input."""
         try:
             given = orjson.loads(data)

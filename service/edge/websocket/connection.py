@@ -280,6 +280,11 @@ class Connection:
         _evicted(self, "silent", None)
         self.cut()
 
+    def finish(self) -> None:
+        """Leave the task to carry out what the peer sent before it left, unless the connection was ended here."""
+        if self.session.subscriptions.closed:
+            self.task.cancel()
+
     def cut(self) -> None:
         """End the connection now, without waiting for the peer: its descriptor is free in the next loop turn."""
         self.session.close()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
-from aiohttp import WSMessage, WSMsgType, web
+from aiohttp import WSMessage, WSMsgType
 
 from service.core.sessions.closing import BINARY, FLOODING, Reply
 from service.core.sessions.late_answers import LateAnswers
@@ -13,6 +13,7 @@ from service.core.topics.hub import Hub
 from service.edge.access.expiries import Expiries
 from service.edge.websocket.connection import Connection
 from service.edge.websocket.counters import WebSocketCounters
+from service.edge.websocket.frames import ClientSocket
 from service.runtime.containment import contain
 from service.runtime.per_turn import PerTurn
 from service.runtime.timer import Periodic
@@ -46,11 +47,11 @@ _EVERY: Final = 1.0
 class MessageHandler(Protocol):
     """Carries out the messages of connections; it ends one by :meth:`Connection.leave`."""
 
-    async def text(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
+    async def text(self, socket: ClientSocket, connection: Connection, data: bytes) -> None:
         """Answer a text message; that it is UTF-8 has not been checked."""
         ...
 
-    async def binary(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
+    async def binary(self, socket: ClientSocket, connection: Connection, data: bytes) -> None:
         """Answer a binary message."""
         ...
 
@@ -67,7 +68,7 @@ class Conversation:
         self._clock = clock
         self._turns = turns
 
-    async def run(self, socket: web.WebSocketResponse, connection: Connection, handler: MessageHandler) -> None:
+    async def run(self, socket: ClientSocket, connection: Connection, handler: MessageHandler) -> None:
         """Carry out the messages of one connection until one side ends it."""
         carried_out = 0
         while connection.closing is None:
@@ -94,11 +95,11 @@ class Conversation:
                 carried_out = 0
                 await asyncio.sleep(0)
 
-    async def _control(self, socket: web.WebSocketResponse, connection: Connection, message: WSMessage) -> None:
+    async def _control(self, socket: ClientSocket, connection: Connection, message: WSMessage) -> None:
         """Answer a ping of a client that is not too fast."""
         answered = connection.session.control(len(message.data), self._clock())
         if answered and message.type is WSMsgType.PING:
-            await socket.pong(message.data)
+            await socket.answer(message.data, WSMsgType.PONG)
         if connection.session.flooding:
             connection.leave(FLOODING)
 
@@ -121,7 +122,7 @@ class RequestHandler:
         self._timer.stop()
         self._late.clear()
 
-    async def text(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
+    async def text(self, socket: ClientSocket, connection: Connection, data: bytes) -> None:
         """Carry out a request."""
         self._traffic.received += 1
         if data.lstrip().startswith(b"["):
@@ -131,7 +132,7 @@ class RequestHandler:
             answer = await self._carry_out(connection, data)
         if answer.text:
             self._traffic.answered += 1
-            await socket.send_frame(answer.text, WSMsgType.TEXT)
+            await socket.answer(answer.text)
         if answer.closing is not None:
             connection.leave(answer.closing)
         while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
@@ -154,7 +155,7 @@ class RequestHandler:
             go_on = answer.rest
             await self._turns.wait(connection.owner, _TURN)
 
-    async def binary(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
+    async def binary(self, socket: ClientSocket, connection: Connection, data: bytes) -> None:
         """Refuse it: requests are texts."""
         connection.leave(BINARY)
 

@@ -11,6 +11,7 @@ from service.core.sessions.closing import NOT_TEXT
 from service.edge.access.credentials import OWNER
 from service.edge.http.request_body import read_body
 from service.edge.websocket.connection import Connection
+from service.edge.websocket.frames import ClientSocket
 
 __all__ = ["LARGEST", "Echo", "EchoBodies"]
 
@@ -20,7 +21,7 @@ LARGEST: Final = 16 << 20
 class Echo:
     """A handler without topics and requests: each message is sent back."""
 
-    async def text(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
+    async def text(self, socket: ClientSocket, connection: Connection, data: bytes) -> None:
         """Send it back, if it is UTF-8."""
         # Where a request is read, JSON's decoder finds out; here nothing else would.
         try:
@@ -28,11 +29,11 @@ class Echo:
         except UnicodeDecodeError:
             connection.leave(NOT_TEXT)
         else:
-            await socket.send_frame(data, WSMsgType.TEXT)
+            await socket.answer(data)
 
-    async def binary(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
+    async def binary(self, socket: ClientSocket, connection: Connection, data: bytes) -> None:
         """Send it back."""
-        await socket.send_frame(data, WSMsgType.BINARY)
+        await socket.answer(data, WSMsgType.BINARY)
 
 
 class EchoBodies:

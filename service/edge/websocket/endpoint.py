@@ -143,7 +143,7 @@ class WebSockets:
             task = connection.task
             if connection.closing is None or task.uncancel() > 0:
                 raise
-        except ConnectionResetError:
+        except ConnectionError:
             # The client has gone while it was answered: no error of ours, and nobody to close for.
             release_ended(socket)
             return socket
@@ -186,7 +186,8 @@ class WebSockets:
             name, transport, task, self.stalled, request[ADDRESS], self.pool, shown.owner, self.traffic
         )
         connection.closing = shown.closing
-        read_for(request, shown.owner, upgraded=True)
+        # Results of a pipeline have nobody left to go to; what requests ask for lasts.
+        read_for(request, shown.owner, on_lost=connection.finish if self._open is None else task.cancel)
         connection.session = Session(self._hub, self._services, self.limits.session, connection, shown.grant)
         if isinstance(frames := reader_of(request), ClientFrames):
             frames.pinged = connection

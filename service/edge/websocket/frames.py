@@ -7,7 +7,9 @@ section 5.1 has the server end the connection. docs/decisions/11-client-frames.m
 
 from typing import Any, Final, Protocol
 
-from service.edge.http.aiohttp_internals import HookedWebSocket
+from aiohttp import WSMsgType
+
+from service.edge.http.aiohttp_internals import HookedWebSocket, forget_frames
 
 __all__ = ["ClientFrames", "ClientSocket", "Pinged"]
 
@@ -141,6 +143,13 @@ class ClientSocket(HookedWebSocket):
             autoping=False,
             decode_text=False,
         )
+
+    async def answer(self, data: bytes, kind: WSMsgType = WSMsgType.TEXT) -> None:
+        """Send a message, unless the client has gone: what it sent before that is still to be read."""
+        try:
+            await self.send_frame(data, kind)
+        except ConnectionError as error:  # not every one that aiohttp raises is a ConnectionResetError
+            forget_frames(error)
 
     def reader(self, reader: Any) -> ClientFrames:
         """Have each frame looked at before aiohttp's reader gets it."""
