@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -160,15 +161,23 @@ class Slots:
                 self._busy.add(slot)
                 return slot
             self._end(slot)
-        starting = self._left.pop() if self._left else self._begin_start()
+        while self._left:
+            # Where the start of another job's process fails, this job has one of its own.
+            with suppress(SlotGone, SlotUnusable):
+                return await self._take_over(self._left.pop())
+        try:
+            return await self._take_over(self._begin_start())
+        except (SlotGone, SlotUnusable) as error:
+            raise AttemptFailed("killed", str(error)) from error
+
+    async def _take_over(self, starting: asyncio.Task[SlotProcess]) -> SlotProcess:
+        """Return the process of a start when it runs; a job that is cancelled leaves the start to the next one."""
         try:
             slot = await asyncio.shield(starting)
         except asyncio.CancelledError:
             self._left.append(starting)
             self._idle.restart(_IDLE)
             raise
-        except (SlotGone, SlotUnusable) as error:
-            raise AttemptFailed("killed", str(error)) from error
         self._busy.add(slot)
         return slot
 

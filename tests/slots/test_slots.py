@@ -20,7 +20,7 @@ from service.core.jobs.job import Job
 from service.core.jobs.request import RunWork
 from service.jobs.executor import AttemptFailed, JobAttempt
 from service.jobs.registry import JOBS, job
-from service.jobs.slot_process import SlotProcess
+from service.jobs.slot_process import SlotGone, SlotProcess
 from service.jobs.slots import Slots, SlotsUnusable, open_slots
 from tests.core.jobs.jobs import new_job
 
@@ -184,6 +184,32 @@ async def test_a_process_that_starts_for_a_job_that_is_cancelled_is_the_next_one
         await cancel_while_its_process_starts(slots)
     assert await Run(slots, "add", [1, 2]).result() == 3
     assert slots.started == 2
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["later", "before"])
+async def test_a_start_that_fails_fails_only_the_job_that_began_it(
+    slots: Slots, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    slots._dismiss()
+    fails, start = asyncio.Event(), SlotProcess.start
+
+    async def fail(*_: object) -> SlotProcess:
+        await fails.wait()
+        raise SlotGone("no process")
+
+    monkeypatch.setattr(SlotProcess, "start", fail)
+    await cancel_while_its_process_starts(slots)
+    if ended:
+        fails.set()
+        await asyncio.wait(slots._left)
+    monkeypatch.setattr(SlotProcess, "start", start)
+    next_one = asyncio.create_task(Run(slots, "add", [1, 2]).result())
+    await asyncio.sleep(0)
+    fails.set()
+    assert await next_one == 3
+    monkeypatch.setattr(SlotProcess, "start", fail)
+    slots._dismiss()
+    assert "no process" in str(await Run(slots, "add", [1, 2]).failure())
 
 
 async def test_a_process_that_starts_for_nobody_ends(slots: Slots) -> None:
