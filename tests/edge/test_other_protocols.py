@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import orjson
 import pytest
@@ -101,3 +101,23 @@ def test_what_may_be_http_is_left_to_its_parser(first: bytes) -> None:
 @pytest.mark.parametrize("first", [b"\x16\x03\x01", b"\x80.\1\0\2", b"", b"\0" * 16])
 def test_what_may_be_tls_is_left_to_its_handshake(first: bytes) -> None:
     assert not first.startswith(NOT_TLS)
+
+
+async def test_a_tls_handshake_that_fails_is_logged_once_an_hour_for_each_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hello = b"\x16\x03\x01\x00\x2f\x01\x00\x00\x2b\x03\x01" + bytes(32) + b"\x00\x00\x04\x00\x2f\x00\x35\x01\x00"
+    loop = asyncio.get_running_loop()
+    async with listening(tls=True) as port:
+        for first in (hello, b"\x16\x03\x01" + b"x" * 600, hello, b"", b"\x16"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(first)
+            if len(first) < 2:
+                writer.close()  # one that only looks whether the port is open
+            with suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+    found = [vars(one) for one in caplog.records if one.message == "a TLS handshake failed"]
+    assert loop.time() < 3600
+    assert len({one["why"] for one in found}) == len(found) == 2
+    assert {(one["address"], one["count"]) for one in found} == {("127.0.0.1", 1)}

@@ -10,6 +10,7 @@ import logging
 import select
 import socket
 import ssl
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -31,6 +32,8 @@ _HANDSHAKES: Final = 2
 """TLS handshakes that begin in one turn of the loop, 1 ms each; their addresses take turns."""
 _LEAST: Final = 0.001
 """Seconds that a handshake has at least, however long it waited for its turn."""
+_EVERY: Final = 3600.0
+"""Seconds between two lines on handshakes that fail for the same reason: some clients try for ever."""
 _REQUEST: Final = 64 << 10
 _PATIENCE: Final = 1.0
 """Seconds that others wait before connections on which nothing is asked are closed."""
@@ -61,6 +64,8 @@ class Acceptor:
         self._patience = Periodic("accept", _PATIENCE, self._make_room)
         self._waiting_since: float | None = None
         self._full = Occurrences(clock)
+        self._failures: defaultdict[str, Occurrences] = defaultdict(lambda: Occurrences(clock, _EVERY))
+        """Handshakes by OpenSSL's reason, of which it has a few dozen."""
 
     def __repr__(self) -> str:
         return f"<Acceptor {self.open} of {self._most}>"
@@ -120,6 +125,8 @@ class Acceptor:
             await self._connect(connection, left)
         except OSError as error:
             connection.close()  # A peer that leaves, or does not speak TLS, is not an error of the service.
+            if isinstance(error, ssl.SSLError):
+                self._failed(error, address)
             internals.forget_frames(error)
         except Exception as error:
             connection.close()
@@ -127,6 +134,13 @@ class Acceptor:
         except BaseException:
             connection.close()
             raise
+
+    def _failed(self, error: ssl.SSLError, address: object) -> None:
+        """Log why TLS handshakes fail: what a peer says of our certificate, or a version that we do not speak."""
+        reason = error.reason or "unknown"
+        if count := self._failures[reason].happened():
+            peer = str(address[0]) if isinstance(address, tuple) else None
+            _log.warning("a TLS handshake failed", extra={"why": reason, "address": peer, "count": count})
 
     async def _connect(self, connection: socket.socket, left: float | None) -> None:
         handler = self._server()
