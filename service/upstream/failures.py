@@ -7,6 +7,7 @@ from typing import Final
 
 from service.core.fetching.outcome import NO_MEMORY, Failure, FailureKind
 from service.core.memory_budget import OutOfMemory
+from service.runtime.threads import ThreadUnavailable
 from service.upstream.guard import AddressRefused, LookupFailed, NameNotFound
 from service.upstream.http1.errors import ProtocolError, ServerDisconnected, UnwritableRequest
 
@@ -21,6 +22,7 @@ _KINDS: Final[tuple[tuple[type[BaseException], FailureKind, str], ...]] = (
     (ProtocolError, "protocol", ""),
     (UnwritableRequest, "invalid_request", ""),
     (ServerDisconnected, "connect", ""),
+    (ThreadUnavailable, "unavailable", ""),
     (OSError, "connect", "no connection"),
 )
 """The first that fits anywhere in the chain of the guard's own, then the first that fits. What comes before an

@@ -14,6 +14,7 @@ from service.core.memory_budget import UNLIMITED, MemoryBudget, OutOfMemory
 from service.core.owner import Owner
 from service.core.pool import Pool
 from service.runtime.per_turn import PerTurn
+from service.runtime.threads import ThreadUnavailable
 from service.upstream.attempts import FetchAttempt, milliseconds, reflects, traced
 from service.upstream.caching.cache import Cache, Revalidation
 from service.upstream.caching.rfc9111 import StoredResponse, blamed, cache_key, shareable
@@ -107,7 +108,7 @@ class Fetcher:
             outcome = self._overdue(attempt)
         except TimeoutError:
             outcome = Failure("timeout", "the connection took too long")
-        except (ProtocolError, ServerDisconnected, UnwritableRequest, OSError) as error:
+        except (ProtocolError, ServerDisconnected, UnwritableRequest, ThreadUnavailable, OSError) as error:
             if isinstance(error, NoTurn):
                 attempt.kept_apart()
             outcome = failure_of(error)

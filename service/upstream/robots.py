@@ -10,6 +10,7 @@ from service.core.fetching.outcome import NO_MEMORY, Failure, Fetched
 from service.core.fetching.robots import ALL, NONE, Rules, parse_robots
 from service.core.fetching.target import Target
 from service.core.owner import Owner
+from service.runtime.threads import call_in_thread
 from service.upstream.attempts import FetchAttempt
 
 __all__ = ["Robots"]
@@ -50,7 +51,8 @@ class Robots:
     async def allows(self, target: Target, owner: Owner) -> bool:
         """Return whether a target may be fetched; where that is not known yet, its host is asked first.
 
-        Each owner asks by itself: otherwise one would wait for look-ups and connections of another.
+        Each owner asks by itself: otherwise one would wait for look-ups and connections of another. Raises
+        ThreadUnavailable.
         """
         key = target.origin, owner
         known = self._known.get((target.origin, None)) or self._known.get(key)
@@ -66,7 +68,7 @@ class Robots:
         else:
             rules = known[1]
         if rules.cost(target.request_target) > _COST:
-            return await asyncio.to_thread(rules.allows, target.request_target)
+            return await call_in_thread(None, rules.allows, target.request_target)
         return rules.allows(target.request_target)
 
     async def _ask(self, target: Target, owner: Owner) -> Rules:
@@ -95,7 +97,7 @@ class Robots:
         elif outcome.status >= 400:
             rules = ALL
         else:
-            rules = await asyncio.to_thread(_read, outcome.body, outcome.truncated)
+            rules = await call_in_thread(None, _read, outcome.body, outcome.truncated)
         self._known[target.origin, holds_for] = (age, rules)
         return rules
 

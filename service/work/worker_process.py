@@ -13,6 +13,7 @@ import msgspec
 
 from service.runtime.awaiting import readable
 from service.runtime.python_path import command, environment
+from service.runtime.threads import call_in_thread
 from service.work.errands import Errand, ErrandResult, MemoryFile, pack, receive, send, unpack
 
 __all__ = ["WorkerGone", "WorkerProcess"]
@@ -77,7 +78,7 @@ class WorkerProcess:
     async def carry_out(self, errand: Errand, body: bytes | memoryview) -> tuple[ErrandResult, MemoryFile]:
         """Return the answer with its bytes; raises WorkerGone; after any other exception, kill the process."""
         try:
-            descriptor = pack([body]) if len(body) <= _SMALL else await asyncio.to_thread(pack, [body])
+            descriptor = pack([body]) if len(body) <= _SMALL else await call_in_thread(None, pack, [body])
         except OSError as error:
             raise WorkerGone(f"a process cannot be given the body: {error.strerror}") from error
         try:

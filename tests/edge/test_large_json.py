@@ -13,6 +13,7 @@ from service.core.owner import Owner
 from service.edge.http import large_json
 from service.edge.http.large_json import LARGE, LargeJson
 from tests.edge.running import client_of
+from tests.threads import start_no_threads
 
 DOCUMENT = orjson.dumps(
     {"urls": [f"ftp://x.example/{number}" for number in range(9000)], "options": {"body": "none"}}
@@ -59,6 +60,18 @@ async def test_clients_take_turns_and_one_document_is_parsed_at_a_time(monkeypat
     asked += [large.parse(b"careful %d" % number, Owner("careful")) for number in range(2)]
     await asyncio.gather(*asked)
     assert order[:5] == [b"greedy 0", b"greedy 1", b"careful 0", b"greedy 2", b"careful 1"]
+
+
+async def test_where_no_thread_can_be_started_it_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    padded = DOCUMENT + b" " * LARGE
+    async with client_of() as client:
+        headers = {"Content-Type": "application/json"}
+        with monkeypatch.context() as patch:
+            start_no_threads(patch)
+            status, problem, response = await client.ask("POST", "/fetch-batch", data=padded, headers=headers)
+        assert (status, problem["reason"], response.headers["Retry-After"]) == (503, "overloaded", "5")
+        assert problem["detail"].startswith("a thread cannot be started")
+        assert (await client.ask("POST", "/fetch-batch", data=padded, headers=headers))[0] == 200
 
 
 async def test_what_is_wrong_with_it_is_said_and_the_next_goes_on() -> None:

@@ -12,6 +12,7 @@ import pytest
 from service.work.step import STEPS, Body, Made, Step, StepFailed
 from tests.edge.running import Client, client_of
 from tests.edge.test_claims import SECRET, bearer
+from tests.threads import start_no_threads
 
 
 async def ask(client: Client, steps: Any, body: bytes, **headers: str) -> tuple[int, Any]:
@@ -109,6 +110,18 @@ async def test_a_blob_is_an_attachment_of_its_type_with_ranges(tmp_path: Path) -
         assert status == 304
         status, body, _ = await client.ask("HEAD", path)
         assert (status, body) == (200, b"")
+
+
+async def test_where_no_thread_can_be_started_a_blob_is_503(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with client_of(blobs=str(tmp_path)) as client:
+        _, saved = await ask(client, [{"step": "save"}], b"abc")
+        with monkeypatch.context() as patch:
+            start_no_threads(patch)
+            status, problem, _ = await client.ask("GET", saved["steps"][0]["blob"])
+        assert (status, problem["reason"], problem["temporary"]) == (503, "overloaded", True)
+        assert (await client.ask("GET", saved["steps"][0]["blob"]))[:2] == (200, b"abc")
 
 
 async def test_one_range_of_a_blob_is_sent_and_other_kinds_of_ranges_are_ignored(tmp_path: Path) -> None:

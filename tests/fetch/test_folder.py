@@ -2,6 +2,7 @@
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import orjson
@@ -10,6 +11,7 @@ import pytest
 from service.commands.fetch.folder import Folder, SavingFailed
 from service.commands.fetch.inputs import UrlList
 from service.runtime import whole_files
+from tests.threads import start_no_threads
 
 ORIGIN = "http://h.example:80"
 A, B = "http://h.example/a", "http://h.example/b"
@@ -191,3 +193,15 @@ def test_urls_that_differ_by_case_are_apart(tmp_path: Path) -> None:
     names = {save(folder, A).casefold(), save(folder, "http://h.example/A").casefold()}
     folder.close()
     assert len(names) == 2
+
+
+async def test_a_file_that_no_thread_can_save_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, _ = opened(tmp_path, A)
+    with ThreadPoolExecutor() as threads:
+        with monkeypatch.context() as patch:
+            start_no_threads(patch)
+            with pytest.raises(OSError, match="a thread cannot be started"):
+                await folder.begin_saving(threads, A, ORIGIN, "text/html", 200, b"body")
+        name = await folder.begin_saving(threads, B, ORIGIN, "text/html", 200, b"body")
+    folder.close()
+    assert (tmp_path / name).read_bytes() == b"body"

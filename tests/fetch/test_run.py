@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from service.commands.fetch import run as module
+from service.commands.fetch.folder import Folder
 from service.commands.fetch.inputs import UrlList
 from service.commands.fetch.run import FetchRun
 from service.commands.fetch.stepping import BodySteps
@@ -58,7 +59,7 @@ class Engine:
         pass
 
 
-class Saver:
+class Saver(Folder):
     """A folder that fails for chosen URLs and saves the others."""
 
     def __init__(self, error: BaseException | None = None) -> None:

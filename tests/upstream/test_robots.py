@@ -14,6 +14,7 @@ from service.upstream.attempts import FetchAttempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
 from service.upstream.robots import Robots
+from tests.threads import start_no_threads
 from tests.upstream.servers import policy_for, target_of
 
 
@@ -95,6 +96,16 @@ async def test_rules_grow_old() -> None:
         assert await fetch("/a") == "blocked"
         there.pages["/robots.txt"] = text("")
         await asyncio.sleep(4000)
+        assert await fetch("/a") == "200"
+
+
+async def test_where_no_thread_can_be_started_a_url_is_unavailable_and_nothing_is_said_of_the_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with site(robots=text("User-agent: *\nDisallow: /b")) as (_, fetch):
+        with monkeypatch.context() as patch:
+            start_no_threads(patch)
+            assert await fetch("/a") == "unavailable"
         assert await fetch("/a") == "200"
 
 

@@ -1,10 +1,12 @@
 """``--output DIR``: every body a file under a name that people can open, and what is there is not fetched again."""
 
+import asyncio
 import fcntl
 import os
 import re
 import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +15,7 @@ from service.commands.fetch.index import INDEX, Index, Record, now
 from service.commands.fetch.inputs import UrlList
 from service.commands.fetch.names import Names
 from service.commands.fetch.tree import Occupied, Tree
+from service.runtime.threads import ThreadUnavailable, call_in_thread
 
 __all__ = ["Folder", "SavingFailed"]
 
@@ -95,6 +98,17 @@ class Folder:
             return not verify or self._tree.sha256(record.file) == record.sha256
         except (OSError, ValueError):  # it is missing, no file, or no path at all: fetched again
             return False
+
+    def begin_saving(
+        self, threads: ThreadPoolExecutor, url: str, origin: str, content_type: str, status: int, body: bytes
+    ) -> asyncio.Future[str]:
+        """Do as :meth:`save` in a thread; the future has an OSError where none can be started."""
+        try:
+            return call_in_thread(threads, self.save, url, origin, content_type, status, body)
+        except ThreadUnavailable as error:
+            unsaved: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+            unsaved.set_exception(OSError(str(error)))
+            return unsaved
 
     def save(self, url: str, origin: str, content_type: str, status: int, body: bytes) -> str:
         """Write a body and return the path of its file; blocks, and may run in several threads. Raises OSError."""

@@ -188,9 +188,9 @@ class FetchRun:
         else:
             content_type = fetched.headers.get("content-type", "")
             origin = work.target.origin
-            save = partial(self._folder.save, url, origin, content_type, fetched.status, fetched.body)
+            saved = url, origin, content_type, fetched.status, fetched.body
             self._unsaved += len(fetched.body)
-            saving = self._loop.run_in_executor(self._savers, save)
+            saving = self._folder.begin_saving(self._savers, *saved)
             self._saving.add(saving)
             saving.add_done_callback(partial(self._saved, work, event, len(fetched.body)))
 

@@ -1,6 +1,5 @@
 """Answers that are a file, or one range of it."""
 
-import asyncio
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict, istr
+
+from service.runtime.threads import call_in_thread, needing_threads
 
 __all__ = ["FileWithRange"]
 
@@ -39,7 +40,8 @@ class FileWithRange(web.FileResponse):
             if taken is not None and not await self._has_changed(request):
                 headers[hdrs.RANGE] = taken
             request = request.clone(headers=headers)
-        return await super().prepare(request)
+        with needing_threads():
+            return await super().prepare(request)
 
     def set_status(self, status: int, reason: str | None = None) -> None:
         """Raise an HTTPException for what aiohttp would answer without a body, to be kept as long as the file."""
@@ -54,7 +56,7 @@ class FileWithRange(web.FileResponse):
         given = request.headers.get(hdrs.IF_RANGE, "")
         if '"' not in given:
             return False
-        facts = await asyncio.to_thread(self._file.stat)
+        facts = await call_in_thread(None, self._file.stat)
         return given.strip() != f'"{facts.st_mtime_ns:x}-{facts.st_size:x}"'
 
 

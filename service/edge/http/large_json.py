@@ -14,6 +14,7 @@ from aiohttp import web
 from service.core.owner import Owner
 from service.core.parsing import parse
 from service.runtime.per_turn import PerTurn
+from service.runtime.threads import call_in_thread
 from service.runtime.turns import Turns
 
 __all__ = ["LARGE", "LARGE_JSON", "STEPS", "LargeJson"]
@@ -39,11 +40,11 @@ class LargeJson:
         return f"<LargeJson {self._turns!r}>"
 
     async def parse(self, text: bytes | bytearray, owner: Owner) -> Any:
-        """Return the JSON value; raise what ``parsing.parse`` does."""
+        """Return the JSON value; raise what ``parsing.parse`` does, and ThreadUnavailable."""
         async with self._turns.turn(owner):
             begun = monotonic()
             try:
-                return await asyncio.to_thread(parse, text)
+                return await call_in_thread(None, parse, text)
             finally:
                 await asyncio.sleep(min(_LONGEST_REST, _REST * (monotonic() - begun)))
 

@@ -11,10 +11,11 @@ from typing import Any, Final
 import orjson
 from aiohttp import hdrs, web
 
-from service.core.errors import InternalError, SluiceError
+from service.core.errors import InternalError, Overloaded, SluiceError
 from service.core.ports import Refusals
 from service.edge.http.aiohttp_internals import forget_frames
 from service.edge.http.correlation import REQUEST_ID, correlation_of
+from service.runtime.threads import ThreadUnavailable
 
 __all__ = [
     "ISOLATION",
@@ -125,6 +126,9 @@ async def problems(
         refusals["http", reason_of(error)] += 1
         forget_frames(error)  # the router keeps its errors with the request
         return refusal(error, request)
+    except ThreadUnavailable as error:
+        refusals["http", Overloaded.reason] += 1
+        return refusal(Overloaded(str(error)), request)
     except Exception as error:
         if is_departure(error, request.transport):
             # In the middle of its answer: there is nobody to answer, and it is not our error.

@@ -1,6 +1,5 @@
 """Steps on an uploaded body, what steps there are, and the blobs that come of them."""
 
-import asyncio
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +13,7 @@ from service.edge.http.answers import json_answer
 from service.edge.http.file_with_range import FileWithRange
 from service.edge.http.queries import check_query
 from service.edge.http.request_body import read_body
+from service.runtime.threads import call_in_thread
 from service.work.answers import StepDescription, StepList
 from service.work.builtin.count import summary_of
 from service.work.step import STEPS, Body, plan, schema_of
@@ -90,7 +90,7 @@ class StepRoutes:
         """Answer with a blob, or a range of it (RFC 9110, section 14)."""
         request[GRANT].fetch.check_any()
         blobs = self._steps.blobs
-        blob = await asyncio.to_thread(blobs.find, request.match_info["sha256"]) if blobs is not None else None
+        blob = await call_in_thread(None, blobs.find, request.match_info["sha256"]) if blobs is not None else None
         if blob is None:
             raise NotFound("the blob does not exist or was removed")
         headers = {
