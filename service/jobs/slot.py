@@ -144,12 +144,11 @@ class Reports:
 
 def _finish_output() -> None:
     """Mark the end of what a function has printed; one that has closed its output has none."""
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # the function may have put anything in its place
+            stream.flush()
+    with suppress(OSError):
         os.write(1, END)
-    except (OSError, ValueError):
-        return
 
 
 def _described(module: str) -> Described:

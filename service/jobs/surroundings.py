@@ -22,6 +22,7 @@ class Surroundings:
 
     def __init__(self) -> None:
         self._before, self._threads, self._memory = _observe()
+        self._streams = sys.stdout, sys.stderr
 
     def __repr__(self) -> str:
         return f"<Surroundings {self._before[0]}>"
@@ -30,9 +31,15 @@ class Surroundings:
         """Return whether a function has left a state in which others may fail: then the process has to end."""
         try:
             now, threads, memory = _observe()
-            return now != self._before or threads > self._threads + _THREADS or self._short(memory)
+            changed = now != self._before or self._cannot_print()
+            return changed or threads > self._threads + _THREADS or self._short(memory)
         except OSError:  # no descriptor is left
             return True
+
+    def _cannot_print(self) -> bool:
+        """Return whether what is printed goes elsewhere, or nowhere."""
+        now = sys.stdout, sys.stderr
+        return any(one is not before or before.closed for one, before in zip(now, self._streams, strict=True))
 
     def _short(self, memory: int) -> bool:
         """Return whether half of the descriptors, or of the memory for functions, is in use while none runs."""
@@ -49,7 +56,8 @@ def _observe() -> tuple[list[Any], int, int]:
     timers = [signal.getitimer(timer) for timer in _TIMERS]
     limits = [resource.getrlimit(limit) for limit in _LIMITS]
     memory = int(status["VmSize"].split()[0]) << 10
-    return [_directory(), sys.gettrace(), signals, timers, limits], int(status["Threads"]), memory
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    return [_directory(), sys.gettrace(), signals, timers, limits, nice], int(status["Threads"]), memory
 
 
 def _directory() -> str:

@@ -1,6 +1,7 @@
 """Functions for the tests of slots."""
 
 import asyncio
+import io
 import os
 import resource
 import signal
@@ -119,6 +120,8 @@ def leave_behind(what: str) -> str:
         signal.setitimer(signal.ITIMER_PROF, 1000)
     elif what == "mask":
         os.umask(0o777)
+    elif what == "priority":
+        os.nice(1)
     elif what == "memory":
         LEFT.append(bytearray(1500 << 20))
     elif what == "descriptors":
@@ -142,12 +145,22 @@ def print_for_ever(context: Context) -> None:
 
 @job
 def close_output(how: str) -> str:
-    """Close its standard output."""
+    """Close its standard output, or put something else in its place."""
     if how == "descriptor":
         os.close(1)
-    else:
+    elif how == "file":
         sys.stdout.close()
+    else:
+        sys.stdout = {"none": None, "memory": io.StringIO(), "broken": BrokenStream()}[how]
     return "closed"
+
+
+class BrokenStream(io.StringIO):
+    """A stream that cannot be flushed."""
+
+    def flush(self) -> None:
+        """Fail."""
+        raise RuntimeError("broken")
 
 
 @job

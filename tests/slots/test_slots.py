@@ -152,7 +152,9 @@ async def test_what_json_has_a_form_for_is_a_result(slots: Slots) -> None:
     assert await Run(slots, "odd_but_fine").result() == expected
 
 
-@pytest.mark.parametrize("what", ["nothing", "directory", "handler", "timer", "mask", "memory", "descriptors"])
+@pytest.mark.parametrize(
+    "what", ["nothing", "directory", "handler", "timer", "mask", "priority", "memory", "descriptors"]
+)
 async def test_a_process_in_which_a_function_has_left_something_is_not_used_again(slots: Slots, what: str) -> None:
     assert await Run(slots, "leave_behind", [what]).result() == what
     assert await Run(slots, "add", [1, 2]).result() == 3
@@ -279,7 +281,7 @@ async def test_one_that_prints_for_ever_keeps_its_newest_output_and_nobody_waits
     assert 16_000 <= len(run.attempt.output) <= 16 << 10
 
 
-@pytest.mark.parametrize("how", ["descriptor", "file"])
+@pytest.mark.parametrize("how", ["descriptor", "file", "none", "memory", "broken"])
 async def test_one_that_closes_its_output_ends_all_the_same_and_the_next_one_prints(slots: Slots, how: str) -> None:
     assert await Run(slots, "close_output", [how]).result() == "closed"
     after = Run(slots, "add", [1, 2])
