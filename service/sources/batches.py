@@ -99,6 +99,7 @@ class Batches:
     def check(self, request: BatchRequest) -> None:
         """Raise InvalidParams or TooLarge for what could never be begun."""
         check_request(request, self._limits)
+        self.stepping.check(request.options.steps)
 
     def start(
         self,

@@ -92,14 +92,16 @@ class BatchSteps:
     def __repr__(self) -> str:
         return f"<BatchSteps {len(self._batches)} batches>"
 
-    def plan(self, given: list[dict[str, Any]] | None, owner: Owner) -> tuple[PlannedStep, ...]:
-        """Check the steps of a batch; raises InvalidParams, and LimitReached where too many count."""
-        if given is None:
-            return ()
+    def check(self, given: list[dict[str, Any]] | None) -> tuple[PlannedStep, ...]:
+        """Return the steps of a batch; raise InvalidParams for what is none."""
         try:
-            steps = planned_by(self._steps, given)
+            return planned_by(self._steps, given)
         except InvalidParams as error:
             raise InvalidParams(f"options.{error.detail}") from None
+
+    def plan(self, given: list[dict[str, Any]] | None, owner: Owner) -> tuple[PlannedStep, ...]:
+        """Check the steps of a batch that begins; raises InvalidParams, and LimitReached where too many count."""
+        steps = self.check(given)
         if any(one.step.merges for one in steps):
             self.keys.check(owner, KEYS)
         return steps

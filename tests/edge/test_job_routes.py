@@ -82,6 +82,14 @@ async def test_a_batch_runs_as_a_job() -> None:
         assert batch["state"] == "done"
 
 
+async def test_a_batch_that_could_never_begin_is_refused_as_it_is_made() -> None:
+    async with client_of() as client:
+        for wrong in ({"urls": ["http://a.example/"], "options": {"steps": [{"step": "nope"}]}},
+                      {"urls": ["http://a.example/"] * 10_001}):  # fmt: skip
+            status, problem, _ = await client.ask("POST", "/jobs", json={"fetch": wrong, "delay": 60})
+            assert status in (413, 422), problem
+
+
 async def test_what_is_cancelled_ends_its_work() -> None:
     async with client_of() as client:
         slow = f"{client.origin}/slow/5000"
