@@ -14,7 +14,8 @@ from service.runtime.timestamps import timestamp
 __all__ = ["due_of", "encode_event"]
 
 _FORM = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?"
+    r"(?:Z|[+-][0-9]{2}:[0-5][0-9])"
 )
 _LEAP = re.compile(r"([T ][0-9]{2}:[0-9]{2}):60(?=[.Z+-])")
 """A leap second, which RFC 3339 allows; Unix time counts it as the second that follows, the first one of a day."""
