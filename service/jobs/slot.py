@@ -155,9 +155,9 @@ def _described(module: str) -> Described:
     find_modules_here()
     try:
         importlib.import_module(module)
-    except Exception as error:
+    except BaseException as error:  # a module may call sys.exit, and say why
         traceback.print_exc()
-        return Described(wrong=f"{type(error).__name__}: {error}")
+        return Described(wrong=_text(error))
     if not JOBS:
         file = getattr(sys.modules.get(module), "__file__", None) or module
         return Described(wrong=f"{file} has no functions with @job")
@@ -168,7 +168,8 @@ def run(asked: Ask, connection: SlotConnection) -> Ended:
     """Run a function, and return how it ended."""
     function = JOBS.get(asked.name)
     if function is None:
-        return Ended(error=f"the function {asked.name!r} no longer exists", again=False)
+        # Another attempt may find it: a release may have reached the service before this machine.
+        return Ended(error=f"the module here has no function {asked.name!r}")
     reports = Reports(connection)
     try:
         result = _call(function, asked, Context(asked.job, asked.attempt, asked.key, reports))

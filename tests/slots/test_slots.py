@@ -101,6 +101,7 @@ async def test_two_run_in_processes_of_their_own(slots: Slots) -> None:
     [
         ("add", [1], "exception", "TypeError: add() missing 1 required positional argument: 'b'", True),
         ("leave", [], "exception", "SystemExit: leaving", True),
+        ("none", [], "exception", "the module here has no function 'none'", True),
         ("odd", [], "exception", "the result cannot be written as JSON", False),
         ("large", [], "exception", "the result has 2097154 bytes, and may have 1048576", False),
         (
@@ -381,6 +382,7 @@ async def test_a_function_that_there_is_not_is_refused(slots: Slots) -> None:
         ("raise OSError('boom')", "OSError: boom"),
         ("import nothing_of_the_kind", "No module named"),
         ("def", "SyntaxError"),
+        ("import sys; sys.exit('set DATABASE_URL')", "SystemExit: set DATABASE_URL"),
         ("", "/badly.py has no functions with @job"),
     ],
 )
