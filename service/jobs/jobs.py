@@ -8,6 +8,7 @@ work out, and stores how that ended. An attempt under which the service ended is
 """
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -49,6 +50,7 @@ from service.runtime.containment import report_failure
 __all__ = ["Jobs"]
 
 T = TypeVar("T")
+_log = logging.getLogger("sluice.jobs")
 _ID: Final = re.compile(r"([0-9a-f]{1,10})-[0-9a-f]{32}")
 
 
@@ -124,6 +126,9 @@ class Jobs:
             self.remote.restore(self._kept.leased)
         for row in self._kept.running + (self._kept.leased if self.remote is None else []):
             self.keep_up(self._attempts.lose(row))
+        counts = self.agenda.counts.items()
+        if waiting := sum(n for (kind, state), n in counts if kind not in self._executors and not state.ended):
+            _log.warning("jobs cannot begin without --jobs, and wait", extra={"jobs": waiting})
         self.schedule.wake()
 
     async def accept(
@@ -257,7 +262,8 @@ class Jobs:
         self, owner: Owner, state: JobState | None, limit: int, before: int | None
     ) -> tuple[list[Job], int | None]:
         """Return jobs of an owner, the newest first, and the row from which to go on; None at the end."""
-        start = self._store.last_row + 1 if before is None else before
+        end = self._store.last_row + 1
+        start = end if before is None else min(before, end)
         return await list_jobs(
             self.agenda, self._updates.read, owner=owner, state=state, limit=limit, before=start, now=self.wall()
         )

@@ -580,6 +580,7 @@ async def test_lists_have_the_owners_jobs_the_newest_first(bench: Bench) -> None
     assert ([job.row for job in found], after) == ([2, 1], None)
     assert [job.row for job in (await bench.jobs.listed(A, JobState.DONE, 9, None))[0]] == [5, 3, 1]
     assert [job.row for job in (await bench.jobs.listed(A, JobState.SCHEDULED, 9, None))[0]] == [6, 4, 2]
+    assert [job.row for job in (await bench.jobs.listed(A, None, 2, 1 << 40))[0]] == [6, 5]
 
 
 async def test_what_is_refused_leaves_nothing_behind(bench: Bench) -> None:
@@ -791,6 +792,20 @@ async def test_what_ran_when_the_service_ended_is_lost_and_runs_again() -> None:
     assert (await bench.ended(later)).state is JobState.DONE
     assert (await bench.make(delay=5, key="k")).id == later.id
     await bench.jobs.close()
+
+
+async def test_jobs_whose_kind_has_no_executor_after_a_restart_wait_and_are_logged(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = await bench.make(delay=5), await bench.make(delay=5)
+    for job in (one, other):
+        bench.store._jobs[job.row].kind = "run"
+    await bench.restart()
+    [line] = [record for record in caplog.records if record.getMessage().startswith("jobs cannot begin")]
+    assert line.__dict__["jobs"] == 2
+    await asyncio.sleep(10)
+    assert await bench.state(one) is JobState.SCHEDULED
+    assert await bench.jobs.cancel(other.id) == (True, JobState.CANCELLED)
 
 
 async def test_ids_that_are_nearly_right_are_not_found(bench: Bench) -> None:
