@@ -42,7 +42,7 @@ class JobAttempt:
 
     @property
     def key(self) -> str:
-        """What makes an effect happen once: the same for every attempt of a run, and for no other job."""
+        """What makes an effect elsewhere happen once: the same for every attempt of a run."""
         return self.job.effect_key
 
 

@@ -30,7 +30,7 @@ class Granted(msgspec.Struct, frozen=True):
 
 
 class FetchJobs(ServiceExecutor):
-    """An executor; an attempt that is made once more joins the batch of the one before, where that is kept."""
+    """An executor; an attempt after one that was lost joins the batch of that one, where it is kept."""
 
     places = _PLACES
 
@@ -51,7 +51,9 @@ class FetchJobs(ServiceExecutor):
         owner = job.belongs_to()
         hosts = HostPatterns(granted.claim, granted.names, granted.endings)
         grant = replace(EVERYTHING, fetch=hosts, limits=ClientLimits(fetches=granted.fetches))
-        key = IdempotencyKey(owner, KeyScope(hosts, b""), f"job {attempt.key}", job.id.encode())
+        # After a failure, such as its timeout, the batch of the attempt before has been cancelled.
+        name = f"job {job.run_key} {job.failures}"
+        key = IdempotencyKey(owner, KeyScope(hosts, b""), name, job.id.encode())
         work = msgspec.json.decode(job.work, type=FetchWork)
         batch = self._batches.start(_batch(work), owner=owner, keep=Keep.DETACHED, key=key, grant=grant)
         await outcome_of(batch.accepted or batch)

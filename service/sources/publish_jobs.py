@@ -40,7 +40,7 @@ class PublishJobs(ServiceExecutor):
         work = msgspec.json.decode(attempt.job.work, type=PublishWork)
         while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
             await asyncio.sleep(0)
-        key = f"job {attempt.key}" if self._hub.store.durable(work.topic) else None
+        key = f"job {attempt.job.run_key}" if self._hub.store.durable(work.topic) else None
         owner = attempt.job.belongs_to()
         answer = self._hub.publish(work.topic, _encode(work), self._hub.clock(), key=key, owner=owner)
         return orjson.dumps(published(await outcome_of(answer)))

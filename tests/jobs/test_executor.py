@@ -180,6 +180,15 @@ class TestPublishJobs(ExecutorContract):
         while not self.store.appends:
             await asyncio.sleep(0.001)
 
+    async def test_a_run_publishes_once_though_its_key_was_used_before(self) -> None:
+        async with self.made("succeeds") as executor:
+            offsets = []
+            for row, run in ((1, 1), (1, 1), (1, 2), (2, 1)):
+                attempt = self.attempt(executor, row)
+                attempt.job.run, attempt.job.key = run, "daily"
+                offsets.append(msgspec.json.decode(await executor.carry_out(attempt))["offset"])
+            assert offsets == [1, 1, 2, 3]
+
     async def test_a_topic_that_is_not_granted_is_refused(self) -> None:
         async with self.made("succeeds") as executor:
             none: Grant = replace(EVERYTHING, publish=TopicPatterns("publish", (), ()))
@@ -229,3 +238,13 @@ class TestFetchJobs(Engine):
             if does == "fails":
                 bench.batches.draining = True
             yield FetchJobs(bench.batches)
+
+    async def test_only_after_an_attempt_that_was_lost_its_batch_is_joined(self) -> None:
+        async with self.made("succeeds") as executor:
+            batches = []
+            for row, run, failures in ((1, 1, 0), (1, 1, 0), (1, 1, 1), (1, 2, 0), (2, 1, 0)):
+                attempt = self.attempt(executor, row)
+                attempt.job.run, attempt.job.failures, attempt.job.key = run, failures, "daily"
+                batches.append(msgspec.json.decode(await executor.carry_out(attempt))["batch"])
+            assert batches[0] == batches[1]
+            assert len(set(batches)) == 4

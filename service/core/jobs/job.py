@@ -96,9 +96,14 @@ class Job(JobSummary, omit_defaults=True):
         return f"<Job {self.id[:6]}… {self.kind} {self.state}>"
 
     @property
+    def run_key(self) -> str:
+        """The name of the present run, which no other run of any job has."""
+        return self.id if self.run == 1 else f"{self.id}-{self.run}"
+
+    @property
     def effect_key(self) -> str:
-        """What makes an effect happen once: the same for every attempt of a run, and for no other job."""
-        return self.key or (self.id if self.run == 1 else f"{self.id}-{self.run}")
+        """What makes an effect elsewhere happen once: the client's key, which later jobs may have, or the run's."""
+        return self.key or self.run_key
 
     def shown_state(self, now: float) -> JobState:
         """Return the state as clients see it: a job that is due but has not begun is queued."""

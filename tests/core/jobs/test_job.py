@@ -176,4 +176,4 @@ def test_an_effect_has_one_key_for_all_attempts_of_a_run_and_another_for_the_nex
     job.run = 2
     assert job.effect_key == f"{job.id}-2"
     job.key = "mine"
-    assert job.effect_key == "mine"
+    assert (job.effect_key, job.run_key) == ("mine", f"{job.id}-2")
