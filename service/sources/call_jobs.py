@@ -86,7 +86,7 @@ class CallJobs(ServiceExecutor):
         body, content_type = _body(work)
         headers = self._headers_of(work, attempt, body or "", content_type)
         options = Options(
-            body="auto", max_bytes=_LARGEST, timeout=min(300.0, attempt.job.time()), retries=0, redirects=0,
+            body="auto", max_bytes=_LARGEST, timeout=attempt.job.time(), retries=0, redirects=0,
             cache="no-store", method=work.method,
         )  # fmt: skip
         call = _Call(attempt, self, FetchRequest(work.url, headers=headers, body=body), options)

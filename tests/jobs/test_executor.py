@@ -224,6 +224,18 @@ class TestCallJobs(Engine):
         async with self.engine(does) as bench:
             yield CallJobs(bench.runner, Policy(), b"x" * 32)
 
+    async def test_an_answer_may_take_as_long_as_the_job_allows(self) -> None:
+        async def slow(attempt: FetchAttempt) -> Fetched | Failure:
+            await asyncio.sleep(1500)
+            return await at_once(attempt)
+
+        bench = Bench(slow)
+        executor = CallJobs(bench.runner, Policy())
+        attempt = self.attempt(executor)
+        attempt.job.timeout = 2000.0
+        assert msgspec.json.decode(await executor.carry_out(attempt))["status"] == 200
+        await bench.close()
+
 
 class TestFetchJobs(Engine):
     """A batch whose URLs are answered, or hang; a URL that fails is a result."""
