@@ -137,7 +137,7 @@ async def _started(
         policy=policy, selector=selector, chance=random.random, store=storage.watches, steps=steps,
     )  # fmt: skip
     executors: dict[Kind, Executor] = {
-        "publish": PublishJobs(hub),
+        "publish": PublishJobs(hub, settings.message_size),
         "call": CallJobs(fetches, policy, webhook_secret(settings), wall),
         "fetch": FetchJobs(batches),
     }

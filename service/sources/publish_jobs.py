@@ -25,15 +25,19 @@ class PublishJobs(ServiceExecutor):
 
     places = _PLACES
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, largest: int) -> None:
         self._hub = hub
+        self._largest = largest
+        """Bytes of a message, as for clients that publish one themselves."""
 
     def check(self, work: Work, grant: Grant) -> None:
-        """Check the topic."""
+        """Check the topic, and the size of the message."""
         assert isinstance(work, PublishWork)
         check_writable(work.topic)
         grant.publish.check(work.topic)
-        _encode(work)
+        size = len(_encode(work))
+        if size > self._largest:
+            raise TooLarge(f"limit message: publish.data has {size} of at most {self._largest} bytes")
 
     async def carry_out(self, attempt: JobAttempt) -> bytes:
         """Publish, and return the position."""

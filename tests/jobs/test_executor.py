@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from service.core.access.grants import EVERYTHING, Grant, TopicPatterns
-from service.core.errors import SluiceError, StorageFailed
+from service.core.errors import SluiceError, StorageFailed, TooLarge
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.jobs.events import ProgressEvent
@@ -172,7 +172,7 @@ class TestPublishJobs(ExecutorContract):
                         self.store.answer()
 
         answering = asyncio.create_task(answer())
-        yield PublishJobs(hub)
+        yield PublishJobs(hub, 1000)
         answering.cancel()
         await asyncio.wait([answering])
 
@@ -188,6 +188,12 @@ class TestPublishJobs(ExecutorContract):
                 attempt.job.run, attempt.job.key = run, "daily"
                 offsets.append(msgspec.json.decode(await executor.carry_out(attempt))["offset"])
             assert offsets == [1, 1, 2, 3]
+
+    async def test_a_message_is_as_large_as_one_that_a_client_publishes(self) -> None:
+        async with self.made("succeeds") as executor:
+            executor.check(PublishWork("t", "x" * 998), EVERYTHING)
+            with pytest.raises(TooLarge, match=r"publish\.data has 1001 of at most 1000 bytes"):
+                executor.check(PublishWork("t", "x" * 999), EVERYTHING)
 
     async def test_a_topic_that_is_not_granted_is_refused(self) -> None:
         async with self.made("succeeds") as executor:
