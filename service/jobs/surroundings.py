@@ -38,8 +38,9 @@ class Surroundings:
 
     def _cannot_print(self) -> bool:
         """Return whether what is printed goes elsewhere, or nowhere."""
-        now = sys.stdout, sys.stderr
-        return any(one is not before or before.closed for one, before in zip(now, self._streams, strict=True))
+        if any(now is not one for now, one in zip((sys.stdout, sys.stderr), self._streams, strict=True)):
+            return True
+        return any(getattr(one, "closed", False) for one in self._streams)  # the module may have put anything there
 
     def _short(self, memory: int) -> bool:
         """Return whether half of the descriptors, or of the memory for functions, is in use while none runs."""

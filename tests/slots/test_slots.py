@@ -537,6 +537,19 @@ async def test_functions_run_where_the_working_directory_was_removed(
     await slots.close()
 
 
+async def test_a_module_may_put_something_in_place_of_its_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "import sys\nfrom service.jobs import job\nsys.stdout = None\n@job\ndef f():\n    return 1\n"
+    (tmp_path / "muted.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    slots = await open_slots("muted", 1, 0)
+    assert slots is not None
+    assert [await Run(slots, "f").result() for _ in range(2)] == [1, 1]
+    assert slots.started == 1
+    await slots.close()
+
+
 @pytest.mark.parametrize(("module", "name"), [(os, "pipe"), (socket, "socketpair")])
 async def test_where_descriptors_are_used_up_the_job_is_tried_again(
     slots: Slots, monkeypatch: pytest.MonkeyPatch, module: Any, name: str
