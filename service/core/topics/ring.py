@@ -172,7 +172,7 @@ class Ring:
 
     def size_of(self, offset: int) -> int:
         """Return the bytes of the message at an offset that is kept."""
-        return len(self._frames[offset - self.loaded])
+        return len(self._frames[offset - self.first - self.spilled])
 
     def data(self, offset: int) -> bytes | None:
         """Return the data of a message that is kept; None where it is damaged."""
