@@ -9,6 +9,7 @@ import json
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from bench.rounds import Entrant, add_round_options, compared, leave, send
@@ -22,16 +23,31 @@ def add_options(parser: ArgumentParser) -> None:
     add_round_options(parser)
     parser.add_argument("--sustained", type=float, default=30.0, help="seconds of each rate; 0 for none")
     parser.add_argument("--rates", type=float, nargs="*", default=[20.0, 200.0])
+    parser.add_argument("--beside", nargs="*", default=[], metavar="DIR", help="checkouts whose service takes part")
     parser.add_argument("--peers", nargs="*", help=f"of {', '.join(peer.name for peer in PEERS)}; default all")
 
 
 def run(options: Namespace) -> dict[str, Any]:
     """Measure, print the tables, and return the figures."""
-    with compared([Sluice, *_peers(options.peers)], options) as (entrants, table):
+    others = [_of(Path(checkout).absolute()) for checkout in options.beside]
+    with compared([Sluice, *others, *_peers(options.peers)], options) as (entrants, table):
         for entrant in entrants[1:]:
             leave(entrant)
         rates = [_sustain(entrants[0], rate, options) for rate in options.rates if options.sustained]
     return {"clients": options.clients, "rounds": options.rounds, "broadcast": table, "sustained": rates}
+
+
+def _of(checkout: Path) -> type[Server]:
+    class Other(Sluice):
+        """The service of another checkout: an earlier version, or one with a change."""
+
+        name = checkout.name
+
+        def environment(self) -> dict[str, str]:
+            # Otherwise the working directory, which is this checkout, would come first.
+            return {"PYTHONPATH": str(checkout), "PYTHONSAFEPATH": "1"}
+
+    return Other
 
 
 def _peers(names: Iterable[str] | None) -> list[type[Server]]:
