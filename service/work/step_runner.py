@@ -108,7 +108,7 @@ class StepRunner:
         self.gives_way = gives_way or GivingWay()
         """Urgent work for which each step waits before it begins."""
         self.pool = Pool("step_bytes", bodies, eager=FOUR_FIFTHS, advice="fewer steps at a time, or smaller bodies")
-        """Bytes of bodies whose steps wait or run."""
+        """Bytes of bodies whose steps wait or run, and of the results that these have so far."""
         self._workers = workers
         self._step_time = step_time
         self._turns = Turns(_THREADS)
@@ -146,14 +146,16 @@ class StepRunner:
     async def run(self, steps: Sequence[PlannedStep], body: Body, owner: Owner) -> StepOutcome:
         """Run them in order, until one fails; the body counts in the pool, whether or not there is room."""
         size = len(body.data) + _OVERHEAD
+        results: list[bytes] = []
         self.pool.charge(owner, size)
         try:
-            return await self._run(steps, body, owner)
+            return await self._run(steps, body, owner, results)
         finally:
-            self.pool.release(owner, size)
+            self.pool.release(owner, size + sum(map(len, results)))
 
-    async def _run(self, steps: Sequence[PlannedStep], body: Body, owner: Owner) -> StepOutcome:
-        results: list[bytes] = []
+    async def _run(
+        self, steps: Sequence[PlannedStep], body: Body, owner: Owner, results: list[bytes]
+    ) -> StepOutcome:
         seconds = {"thread": 0.0, "process": 0.0}
         began, tally, failed, detail = time.perf_counter(), b"", None, ""
         kind: FailureKind = "step_failed"
@@ -170,6 +172,7 @@ class StepRunner:
                 break
             self._done[name, "ok"] += 1
             results.append(done.result)
+            self.pool.charge(owner, len(done.result))
             tally = done.tally if planned.step.merges else tally
             seconds["thread"] += done.thread
             seconds["process"] += done.process

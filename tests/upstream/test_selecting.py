@@ -340,7 +340,11 @@ def test_what_is_too_deep_or_too_much_is_said() -> None:
     assert failed.value.kind == "too_large"
 
 
-@pytest.mark.parametrize("select", ["div[", "!!", ":nope(", "~", "/a~2", "a " * 400 + "["])
+@pytest.mark.parametrize(
+    "select",
+    ["div[", "!!", ":nope(", "~", "/a~2", "a " * 400 + "[", pytest.param("p," * 2048 + "p", id="long"),
+     pytest.param("/" + "a" * 4096, id="long pointer")],
+)  # fmt: skip
 def test_invalid_selections_are_refused(select: str) -> None:
     assert check_select(select)
 

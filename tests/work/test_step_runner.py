@@ -250,6 +250,20 @@ async def test_the_results_of_a_body_are_bounded_together(register: Any) -> None
             assert outcome.detail == "the results have more than 16,777,216 bytes"
 
 
+async def test_results_count_in_the_memory_for_bodies_until_all_steps_are_over(register: Any) -> None:
+    held: list[int] = []
+
+    def look(body: Body, parameters: Nothing) -> Made:
+        held.append(steps.pool.held(OWNER))
+        return Made({"text": "x" * 10_000})
+
+    register("look", look)
+    async with runner() as steps:
+        outcome = await run(steps, [{"step": "look"}] * 3, b"")
+        assert held[1:] == [held[0] + len(outcome.results[0]), held[0] + 2 * len(outcome.results[0])]
+        assert steps.pool.used == 0
+
+
 async def test_tallies_of_steps_that_are_not_merged_are_left_out(register: Any) -> None:
     register("tally", lambda body, parameters: Made(tally=b"mine"))
     async with runner() as steps:
