@@ -102,6 +102,26 @@ def test_thumbnails_of_every_mode(given: str, mode: str, kind: Any) -> None:
     assert opened(made.product.data).format == kind.upper()
 
 
+def test_what_cannot_be_written_fails_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ValueError("encoding error 1")
+
+    data = picture((40, 20))
+    monkeypatch.setattr("PIL.Image.Image.save", fails)
+    with pytest.raises(StepFailed, match="^the thumbnail cannot be written as webp: encoding error 1$"):
+        thumbnail(body(data), Thumbnail(10, 10, format="webp"))
+
+
+@pytest.mark.parametrize(("side", "optimized"), [(512, True), (513, False)])
+def test_only_small_pngs_take_the_time_to_be_as_small_as_they_can(
+    monkeypatch: pytest.MonkeyPatch, side: int, optimized: bool
+) -> None:
+    data, given = picture((40, 20)), list[Any]()
+    monkeypatch.setattr("PIL.Image.Image.save", lambda self, out, kind, **options: given.append(options))
+    thumbnail(body(data), Thumbnail(side, 512, fit="exact", format="png"))
+    assert given == [{"optimize": optimized}]
+
+
 def test_a_transparent_picture_is_put_on_white() -> None:
     made = thumbnail(body(picture((8, 8), "PNG", "RGBA")), Thumbnail(8, 8))
     assert made.product is not None

@@ -24,6 +24,8 @@ _PNG_DEPTH: Final = 24
 """Where a PNG has its bits per channel (PNG specification, section 11.2.2)."""
 _DRAFTED: Final = ("JPEG", "MPO")
 """What is decoded at a half, a quarter or an eighth of its size if that is enough."""
+_OPTIMIZED: Final = 1 << 18
+"""Pixels of a PNG that is written as small as it can be: a fifth smaller, in six times the time."""
 _WHITE: Final = (255, 255, 255, 255)
 _TURNS: Final[dict[Any, str]] = {
     2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE",
@@ -49,9 +51,7 @@ class Thumbnail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def thumbnail(body: Body, parameters: Thumbnail) -> Made:
     """Return the picture in sRGB, turned as its EXIF data says; of an animation, its first frame."""
     picture = plain(_resized(_read(body, parameters), parameters))
-    written = io.BytesIO()
-    _with_mode(picture, parameters.format).save(written, parameters.format.upper(), **_options(parameters))
-    data = written.getvalue()
+    data = _written(_with_mode(picture, parameters.format), parameters)
     width, height = picture.size
     fields = {"width": width, "height": height, "format": parameters.format, "bytes": len(data)}
     return Made(fields, Product(data, f"image/{parameters.format}"))
@@ -148,5 +148,17 @@ def _with_mode(picture: "Image", kind: str) -> "Image":
     return Image.alpha_composite(ground, picture).convert("RGB")
 
 
-def _options(parameters: Thumbnail) -> dict[str, Any]:
-    return {"optimize": True} if parameters.format == "png" else {"quality": parameters.quality}
+def _written(picture: "Image", parameters: Thumbnail) -> bytes:
+    optimize = picture.width * picture.height <= _OPTIMIZED
+    options: dict[str, Any] = (
+        {"optimize": optimize} if parameters.format == "png" else {"quality": parameters.quality}
+    )
+    written = io.BytesIO()
+    try:
+        picture.save(written, parameters.format.upper(), **options)
+    except MemoryError:
+        raise
+    except Exception as error:
+        # libwebp says so where it has too little memory.
+        raise StepFailed(f"the thumbnail cannot be written as {parameters.format}: {error}") from None
+    return written.getvalue()
