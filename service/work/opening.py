@@ -44,9 +44,8 @@ def import_steps(more: Sequence[str] = ()) -> tuple[str, ...]:
     for module in modules:
         try:
             importlib.import_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             # It is an operator's code, which may raise anything.
-            raise StepsUnusable(
-                f"--steps {module}: cannot be imported ({type(error).__name__}: {error})"
-            ) from error
+            why = " ".join(f"{type(error).__name__}: {error}".split())
+            raise StepsUnusable(f"--steps {module}: cannot be imported ({why})") from error
     return modules

@@ -13,7 +13,8 @@ A module that is given by ``--steps`` registers its own:
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Any, Final, Literal, TypeVar
+from inspect import iscoroutinefunction
+from typing import Any, Final, Literal, TypeVar, get_args
 
 import msgspec
 import orjson
@@ -153,15 +154,29 @@ def step(
     imports: str | None = None,
     merges: bool = False,
 ) -> Callable[[_Function[Parameters]], _Function[Parameters]]:
-    """Register a function as a step; raises ValueError for a name that is taken."""
+    """Register a function as a step; raises ValueError for a taken name, TypeError for what cannot be a step."""
 
     def register(function: _Function[Parameters]) -> _Function[Parameters]:
         if name in STEPS:
             raise ValueError(f"a step {name!r} is registered already")
+        _check(name, parameters, runs, function)
         STEPS[name] = Step(name, parameters, runs, function, needs_blobs, extra, imports, merges)
         return function
 
     return register
+
+
+def _check(name: object, parameters: object, runs: object, function: object) -> None:
+    """Raise TypeError at the start for what clients would find later."""
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise TypeError(f"the name of a step is a text that can be read, not {name!r}")
+    if runs not in get_args(Place):
+        raise TypeError(f"step {name}: runs is thread or process, not {runs!r}")
+    if not isinstance(parameters, type) or not issubclass(parameters, msgspec.Struct):
+        raise TypeError(f"step {name}: the parameters are a msgspec.Struct")
+    if iscoroutinefunction(function):
+        raise TypeError(f"step {name}: a coroutine function runs in neither a thread nor a process")
+    schema_of(parameters)  # for types that JSON does not have
 
 
 def plan(given: object, *, blobs: bool) -> tuple[PlannedStep, ...]:
@@ -218,6 +233,8 @@ def _whole(value: object) -> object:
 
 def schema_of(parameters: type[msgspec.Struct]) -> dict[str, Any]:
     """Return the JSON Schema of a step's parameters."""
-    (schema,), definitions = msgspec.json.schema_components((parameters,))
-    found: dict[str, Any] = definitions[parameters.__name__] if "$ref" in schema else schema
-    return found
+    (schema,), definitions = msgspec.json.schema_components((parameters,), ref_template="#/$defs/{name}")
+    if "$ref" not in schema:
+        return schema
+    found: dict[str, Any] = definitions[schema["$ref"].rpartition("/")[2]]
+    return {**found, "$defs": definitions} if b'"$ref"' in orjson.dumps(found) else found

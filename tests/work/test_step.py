@@ -8,7 +8,7 @@ import pytest
 
 from service.core.errors import InvalidParams
 from service.work.opening import import_steps
-from service.work.step import STEPS, Made, Product, plan, schema_of, step
+from service.work.step import STEPS, Body, Made, Product, plan, schema_of, step
 
 import_steps()
 
@@ -72,6 +72,59 @@ def test_each_step_has_a_schema_of_its_parameters() -> None:
 def test_what_a_step_makes_is_checked_where_it_is_made(kind: Any, given: dict[str, Any], says: str) -> None:
     with pytest.raises(TypeError, match=says):
         kind(**given)
+
+
+class Inner(msgspec.Struct):
+    """A part of parameters."""
+
+    value: int = 0
+
+
+class Outer(msgspec.Struct):
+    """Parameters with parts."""
+
+    one: Inner | None = None
+    more: "list[Outer]" = []
+
+
+def test_a_schema_has_what_it_refers_to() -> None:
+    schema = schema_of(Outer)
+    assert schema["properties"]["more"]["items"] == {"$ref": "#/$defs/Outer"}
+    assert schema["$defs"]["Inner"]["properties"]["value"]["default"] == 0
+    assert "$defs" not in schema_of(Inner)
+
+
+class Complex(msgspec.Struct):
+    """What JSON does not have."""
+
+    value: complex = 0j
+
+
+async def coroutine(body: Body, parameters: Inner) -> Made:
+    return Made()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"name": 5}, "the name of a step is a text that can be read, not 5"),
+        ({"name": "a\n"}, "the name of a step is a text"),
+        ({"runs": "loop"}, "step mine: runs is thread or process, not 'loop'"),
+        ({"parameters": dict}, "step mine: the parameters are a msgspec.Struct"),
+        ({"parameters": Complex}, "complex"),
+        ({"function": coroutine}, "step mine: a coroutine function"),
+    ],
+    ids=["name", "unreadable", "place", "parameters", "types", "coroutine"],
+)
+def test_what_cannot_be_a_step_is_refused_where_it_is_registered(given: dict[str, Any], says: str) -> None:
+    def register(name: Any, parameters: Any, runs: Any, function: Any) -> None:
+        step(name, parameters, runs=runs)(function)
+
+    usual = {"name": "mine", "parameters": Inner, "runs": "thread", "function": STEPS["digest"].function}
+    before = dict(STEPS)
+    with pytest.raises(TypeError, match=says):
+        register(**{**usual, **given})
+    assert before == STEPS
 
 
 def test_a_name_can_be_registered_once() -> None:

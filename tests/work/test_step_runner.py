@@ -292,7 +292,12 @@ async def test_an_owner_that_has_used_up_its_share_of_memory_is_refused_by_name(
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("import no_such_module_at_all", "No module named"), ("1 /", "SyntaxError"), ("raise RuntimeError('x')", "x")],
+    [
+        ("import no_such_module_at_all", "No module named"),
+        ("1 /", "SyntaxError"),
+        ("raise RuntimeError('x\\ny')", "RuntimeError: x y"),
+        ("raise SystemExit(0)", "SystemExit: 0"),
+    ],
 )
 async def test_a_module_that_cannot_be_imported_is_one_clear_line(
     tmp_path: Path, monkeypatch: Any, text: str, says: str
