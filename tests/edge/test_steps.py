@@ -8,7 +8,10 @@ from urllib.parse import quote
 
 import msgspec
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
+from service.edge.http.file_with_range import FileWithRange
 from service.work.step import STEPS, Body, Made, Step, StepFailed
 from tests.edge.running import Client, client_of
 from tests.edge.test_claims import SECRET, bearer
@@ -169,6 +172,12 @@ async def test_a_blob_whose_file_was_removed_is_404_until_it_is_saved_again(tmp_
             file.unlink()
             status, problem, _ = await client.ask("GET", path)
             assert (status, problem["reason"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=0-1", "If-Range": '"tag"'}])
+async def test_a_blob_that_goes_meanwhile_is_404(tmp_path: Path, headers: dict[str, str]) -> None:
+    with pytest.raises(web.HTTPNotFound):
+        await FileWithRange(tmp_path / "gone", {}).prepare(make_mocked_request("GET", "/", headers=headers))
 
 
 async def test_who_may_not_fetch_may_not_run_steps_nor_read_blobs(tmp_path: Path) -> None:
