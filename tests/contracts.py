@@ -35,6 +35,7 @@ WITHOUT: dict[str, str] = {
     "Sheddable": "one method, which cuts readers",
     "StartedBatch": "attributes of a batch",
     "StorageHealth": "one attribute",
+    "ViewSink": "one adapter, the watches; its fake in test_polls.py fails",
     "VisitedReader": "what a visit needs of a reader: test_fanout_model.py covers all readers",
     "VisitedTopic": "what a visit needs of a topic",
     "WatchInterest": "attributes of a watch",

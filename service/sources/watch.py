@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
 from time import time
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -24,15 +24,27 @@ from service.runtime.timestamps import timestamp
 from service.upstream.content.result_events import encoded_body
 from service.work.step import PlannedStep
 
-__all__ = ["Poll", "View", "ViewKey", "Watch", "WatchKey"]
+__all__ = ["Poll", "View", "ViewKey", "ViewSink", "Watch", "WatchKey"]
 
 WatchKey = tuple[str, HostPatterns, str]
 """A URL, the hosts that its watchers may know of, and who shares it with nobody."""
-ViewKey = tuple[str | None, bytes]
+ViewKey = tuple[str | None, str]
 """What is selected, and the steps as JSON."""
 
 _SUSPICIONS: Final = 3
 """Failures of polls with conditions, each followed by an answer without, after which polls have none."""
+
+
+class ViewSink(Protocol):
+    """Where views publish: one for all, as functions made for each would be a fifth of what a watch takes."""
+
+    def publish(self, view: "View", event: bytes | Pieces) -> Position | Pending[Position] | None:
+        """Append an event to the topic of a view; return None where the topic is gone."""
+        ...
+
+    def remember(self, view: "View", state: str) -> None:
+        """Keep a state's digest with the conditions of its answer; called before the state is published."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -43,9 +55,8 @@ class View:
     select: str | None
     steps: tuple[PlannedStep, ...]
     topic: Topic
-    publish: Callable[[bytes | Pieces], Position | Pending[Position] | None]
-    remember: Callable[[str], None]
-    """Keeps a state's digest with the conditions of its answer; called before the state is published."""
+    watch: "Watch"
+    sink: ViewSink
     digest: str = ""
     """Of the last state; empty when it has to be sent again."""
     reported: int = 0
@@ -89,7 +100,7 @@ class View:
         """Take what was selected of an answer, and the results of its steps; return whether it is new."""
         self.unread, self.unfit = False, ""
         self.recovered()
-        self.remember(state)
+        self.sink.remember(self, state)
         if state == self.digest:
             return False
         now = timestamp(time())
@@ -147,7 +158,7 @@ class View:
         when_known(position, stored)
 
     def _publish(self, event: dict[str, Any]) -> Position | Pending[Position] | None:
-        return self.publish(encode_event(event))
+        return self.sink.publish(self, encode_event(event))
 
 
 @dataclass(slots=True, eq=False)

@@ -71,6 +71,8 @@ class WatchesStatistics:
 class _Watching:
     """One watcher's interest."""
 
+    __slots__ = ("_release", "since", "topic")
+
     def __init__(self, topic: Topic, since: Since, release: Callable[[], None]) -> None:
         self.topic = topic
         self.since = since
@@ -146,7 +148,9 @@ class Watches:
             watch = self._watches[key] = Watch(target.url, self._loop.time(), hosts, owner)
             self.owners.charge(watch.owner, 1)
         try:
-            view = self._view(watch, (select, orjson.dumps(steps, option=orjson.OPT_SORT_KEYS)), planned, owner)
+            # A text: what orjson returns would take 4 KiB for as long as it is kept.
+            wanted = orjson.dumps(steps, option=orjson.OPT_SORT_KEYS).decode()
+            view = self._view(watch, (select, wanted), planned, owner)
         except BaseException:
             self._unwanted(watch)
             raise
@@ -157,7 +161,7 @@ class Watches:
             watch.end.cancel()
             watch.end = None
         self._polls.schedule(watch)
-        return _Watching(view.topic, self._since(watch, view), lambda: self._release(watch, every))
+        return _Watching(view.topic, self._since(watch, view), partial(self._release, watch, every))
 
     def _view(self, watch: Watch, key: ViewKey, steps: tuple[PlannedStep, ...], owner: Owner) -> View:
         view = watch.views.get(key)
@@ -165,28 +169,21 @@ class Watches:
             return view
         apart = [watch.owner.apart] if watch.owner.apart else []
         if steps:
-            apart += ["steps", key[1].decode()]
+            apart += ["steps", key[1]]
         name = "watch:" + _digest(watch.url, key[0], watch.hosts.mark, *apart)[:32]
         topic = self._hub.own(name, owner=owner)
         self._idle.release(topic)
-        topic.on_idle = lambda: self._unwanted(watch)
-        view = watch.views[key] = View(
-            watch.url,
-            key[0],
-            steps,
-            topic,
-            lambda event: self._append(watch, topic, event),
-            lambda state: self._remember(watch, name, state),
-        )
+        topic.on_idle = partial(self._unwanted, watch)
+        view = watch.views[key] = View(watch.url, key[0], steps, topic, watch, self)
         view.restore()
         if not self._adopt_conditions(watch, view):
             self._ask_anew(watch)
         return view
 
-    def _remember(self, watch: Watch, name: str, state: str) -> None:
+    def remember(self, view: View, state: str) -> None:
         """Keep what the next poll is sent with, before a message has the state that it belongs to."""
         if self._store is not None:
-            self._store.put(name, KeptWatch(state, watch.conditions))
+            self._store.put(view.topic.name, KeptWatch(state, view.watch.conditions))
 
     def _adopt_conditions(self, watch: Watch, view: View) -> bool:
         """Restore the conditional headers of a watch with its first view; return whether they fit this view."""
@@ -230,7 +227,9 @@ class Watches:
             view.topic.on_idle = None
             self._idle.put(view.topic)
 
-    def _append(self, watch: Watch, topic: Topic, event: bytes | Pieces) -> Position | Pending[Position] | None:
+    def publish(self, view: View, event: bytes | Pieces) -> Position | Pending[Position] | None:
+        """Append an event to the topic of a view, if there is room for it."""
+        topic = view.topic
         # A topic that nobody reads and that has nothing yet may have been swept away while its poll ran.
         if self._hub.topics.get(topic.name) is not topic:
             return None
@@ -238,7 +237,7 @@ class Watches:
             self._hub.rings.make_room(topic, topic.owner, len(event))
             self._hub.pending_appends.check(topic.owner, len(event))
         position = self._hub.append(topic, event, self._hub.clock())
-        when_known(position, partial(self._stored, watch))
+        when_known(position, partial(self._stored, view.watch))
         return position
 
     def _stored(self, watch: Watch, outcome: Position | Exception) -> None:

@@ -1,6 +1,7 @@
 """Jobs over a store in memory and a fake executor, on virtual time."""
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ from service.jobs.executor import AttemptFailed, AttemptLost, JobAttempt
 from service.jobs.figures import JobLimits
 from service.jobs.jobs import Jobs
 from service.jobs.lanes import Lane
+from service.jobs.outcomes import AttemptOutcomes
 from service.runtime.awaiting import outcome_of
 from tests.core.jobs.jobs import new_job
 from tests.core.readers import FakeReader
@@ -818,3 +820,18 @@ async def test_ids_that_are_nearly_right_are_not_found(bench: Bench) -> None:
 def test_requests_with_their_members_in_another_order_are_the_same() -> None:
     one, other = ({"a": 1, "b": 2}, {"b": 2, "a": 1})
     assert msgspec.json.encode(one, order="sorted") == msgspec.json.encode(other, order="sorted")
+
+
+def test_a_result_that_is_kept_takes_no_more_memory_than_its_text() -> None:
+    outcomes = AttemptOutcomes(lambda: 120.0, lambda: 0.5)
+    jobs = [new_job(row) for row in range(100)]
+    for job in jobs:
+        job.accept()
+        job.begin("w")
+    tracemalloc.start()
+    try:
+        for job in jobs:
+            outcomes.succeeded(orjson.dumps({"ok": 1}), job)
+        assert tracemalloc.get_traced_memory()[0] / len(jobs) < 1000
+    finally:
+        tracemalloc.stop()

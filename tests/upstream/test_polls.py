@@ -9,6 +9,7 @@ import pytest
 
 from service.core.fetching.batch import BatchLimits
 from service.core.fetching.outcome import Failure, Fetched
+from service.sources.watch import View
 from service.sources.watches import Watches, WatchLimits
 from service.upstream.attempts import FetchAttempt
 from service.upstream.caching.cache import Cache
@@ -293,8 +294,12 @@ async def test_a_bug_in_one_view_stops_neither_the_others_nor_the_next_poll(capl
         assert [record.getMessage() for record in caplog.records] == ["unhandled exception in a watch"]
 
 
-def failing(event: object) -> None:
-    raise ZeroDivisionError
+class FailingSink:
+    def publish(self, view: View, event: object) -> None:
+        raise ZeroDivisionError
+
+    def remember(self, view: View, state: str) -> None:
+        pass
 
 
 @pytest.mark.parametrize("broken", ["show", "unchanged", "failed"])
@@ -308,7 +313,7 @@ async def test_a_view_that_cannot_be_sent_stops_neither_the_others_nor_the_next_
         reader, _ = bench.watch(select="/x" if broken == "unchanged" else "/a")
         await asyncio.sleep(0.5)
         bug, *_ = next(iter(bench.watches.watched())).views.values()
-        bug.publish = failing
+        bug.sink = FailingSink()
         bug.failing = "connect" if broken == "unchanged" else None
         await asyncio.sleep(3.3)
         assert len(server.orders) == 4

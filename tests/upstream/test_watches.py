@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -201,6 +202,17 @@ async def test_a_watch_that_has_ended_leaves_nothing_to_the_collector(select: st
             assert [one for one in gc.get_objects() if isinstance(one, View | Topic)] == []
         finally:
             gc.enable()
+
+
+async def test_a_watch_takes_three_kilobytes() -> None:
+    async with watched() as bench:
+        bench.watches.watch(URL, 1.0, None)
+        tracemalloc.start()
+        try:
+            interests = [bench.watches.watch(f"{URL}/{number}", 1.0, None) for number in range(500)]
+            assert tracemalloc.get_traced_memory()[0] / len(interests) < 3200
+        finally:
+            tracemalloc.stop()
 
 
 async def test_a_state_at_once_then_what_changes_and_nothing_else() -> None:

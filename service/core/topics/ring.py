@@ -28,6 +28,7 @@ _CHUNKS: Final = 16
 """Joined chunks that a ring remembers: readers at more cursors than that are served one by one."""
 
 _ENCODINGS: Final = len(Encoding)
+_NONE: Final = frozenset[int]()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,8 @@ class Ring:
         self._name = name
         self._prefix = message_prefix(name)
         self._frames: list[bytes] = []
-        self._lost: set[int] = set()
+        # Nearly always empty: a set for each topic would take 216 bytes.
+        self._lost: frozenset[int] = _NONE
         """Offsets of messages that were kept and are damaged."""
         self._chunks: dict[int, tuple[bytes, int]] = {}
         """What was joined, by cursor and encoding, and the last offset in it."""
@@ -129,7 +131,8 @@ class Ring:
         """
         frames, lost = self.frames_of(messages, self.head + 1)
         self._frames.extend(frames)
-        self._lost |= lost
+        if lost:
+            self._lost |= lost
         self.times.extend(times)
         self.head += len(frames)
         self.size += sum(map(len, frames))
@@ -265,7 +268,7 @@ class Ring:
         self.size -= freed
         self._chunks.clear()
         if self._lost:
-            self._lost = {offset for offset in self._lost if offset >= self.first}
+            self._lost = frozenset(offset for offset in self._lost if offset >= self.first)
         return freed
 
     def _end_of_chunk(self, begin: int) -> int:
