@@ -37,9 +37,9 @@ ROWS: Final = (
     Row("D4", "streams", "700 streams that never end", reported="limit"),
     Row("D4", "sockets", "1,200 WebSockets that read nothing of a busy topic", reported="429 before the upgrade"),
     Row(
-        "D4", "watches", "12,000 watches of pages that never answer", reported="limit watches", moment=True, kept=56
+        "D4", "watches", "12,000 watches of pages that never answer", reported="limit watches", moment=True, kept=32
     ),
-    Row("D5", "parked", "batches of one URL each, all at one host that hangs", kept=48),
+    Row("D5", "parked", "batches of one URL each, all at one host that hangs", kept=24),
     Row("D6", "hosts", "8,000 URLs that hang, at the same hosts"),
     Row("D7", "private", "answers with Set-Cookie asked for in the same moment"),
     Row("D8", "poison", "headers that an upstream shows in cacheable answers, or that make it fail"),
