@@ -163,5 +163,19 @@ async def test_the_task_of_a_connection_that_fails_after_its_end_is_reported(
     assert len(errors(caplog)) == reported
 
 
+@pytest.mark.parametrize("error", [ConnectionResetError(), ConnectionError()])
+async def test_a_broken_connection_other_than_the_clients_is_a_bug(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    async with client_of() as client:
+        monkeypatch.setattr(client.service.hub, "publish", fail)
+        status, problem, _ = await client.ask("POST", "/topics/t", json=1)
+    assert (status, problem["reason"]) == (500, "internal")
+    assert errors(caplog) == ["unhandled exception in a request"]
+
+
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]

@@ -107,8 +107,11 @@ def _without_request(status: int, detail: str) -> web.Response:
 
 
 def is_departure(error: BaseException | None, transport: asyncio.Transport | None) -> bool:
-    """Return whether an error says that the client has gone: a write that waits gets a plain ConnectionError."""
-    return isinstance(error, ConnectionResetError) or (isinstance(error, ConnectionError) and transport is None)
+    """Return whether an error says that the client has gone: a write that waits gets a plain ConnectionError.
+
+    While the client's connection is open, such an error is of another connection, and a bug.
+    """
+    return isinstance(error, ConnectionError) and (transport is None or transport.is_closing())
 
 
 async def problems(
