@@ -68,7 +68,7 @@ class RedirectSlots:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self._hosts.end(origin, owner)
                 self._freed()
             else:

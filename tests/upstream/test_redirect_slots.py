@@ -119,6 +119,25 @@ async def test_one_that_is_cancelled_in_its_turn_gives_its_place_back() -> None:
     assert some.freed == 2
 
 
+async def test_one_that_is_cancelled_in_the_turn_of_an_error_gives_no_place_back() -> None:
+    some = Slots()
+    for _ in range(2):
+        some.hosts.begin(THERE)
+    task = asyncio.create_task(some.slots.move(some.work(), THERE))
+    await asyncio.sleep(0)
+
+    def odd(*_: object) -> bool:
+        raise ValueError("odd")
+
+    right = some.hosts.has_place
+    some.hosts.has_place = odd  # type: ignore[method-assign, assignment]
+    some.slots.admit()
+    some.hosts.has_place = right  # type: ignore[method-assign]
+    task.cancel()
+    await asyncio.wait([task])
+    assert (some.used(THERE), some.freed) == (2, 1)
+
+
 async def test_an_error_of_one_hosts_state_fails_only_who_waits_there() -> None:
     some = Slots()
     for origin in (THERE, "http://third.example:80"):
