@@ -16,20 +16,24 @@ _LOOK: Final = 5.0
 
 @asynccontextmanager
 async def running_timeout(seconds: float) -> AsyncIterator[asyncio.Timeout]:
-    """Do as :func:`asyncio.timeout`, and give back the time for which the loop stood still.
+    """Do as :func:`asyncio.timeout`, and give back the time for which the loop stood still, at most as much again.
 
     After a pause of the process (SIGSTOP, a frozen container) timers fire before sockets are read: work that ended
-    during the pause, or that was paused too, would be given up as too slow.
+    during the pause, or that was paused too, would be given up as too slow. Where pauses come again and again, on
+    a loop that is always late, it ends all the same.
     """
     loop = asyncio.get_running_loop()
     timer: asyncio.TimerHandle | None = None
+    spare = seconds
     async with asyncio.timeout(None) as limit:
 
         def ring(due: float, left: float) -> None:
-            nonlocal timer
+            nonlocal timer, spare
             now = loop.time()
             if now - due > _LATE:
-                left += min(now - due, seconds)
+                back = min(now - due, spare)
+                spare -= back
+                left += back
             if left <= 0:
                 limit.reschedule(now)
                 return

@@ -63,3 +63,17 @@ def test_it_ends_all_the_same(run: Any) -> None:
     with pytest.raises(TimeoutError):
         run(wait())
     assert time.monotonic() - began >= 0.25
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_pauses_without_end_do_not_prolong_it_without_end(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running_time, "_LOOK", 0.05)
+
+    async def wait() -> None:
+        async with running_timeout(0.1):
+            for _ in range(50):
+                time.sleep(0.15)
+                await asyncio.sleep(0)
+
+    with pytest.raises(TimeoutError):
+        run(wait())
