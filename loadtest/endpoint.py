@@ -14,6 +14,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from loadtest.headers import Headers, parse_headers
+from service.runtime.bounded_files import read_certificates
 
 __all__ = ["Addresses", "Endpoint", "NoAddress", "endpoint_of", "in_path"]
 
@@ -163,7 +164,8 @@ def _with_user(headers: Headers, user: str | None, password: str | None) -> Head
 
 def _tls(options: Namespace) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=options.ca or None)
+        trusted = read_certificates(options.ca, pipes=True) if options.ca else None
+        context = ssl.create_default_context(cadata=trusted)
     except (OSError, ssl.SSLError) as error:
         raise ValueError(f"--ca: {options.ca} has no certificates in PEM form: {error}") from None
     context.set_alpn_protocols(["http/1.1"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from service.runtime.bounded_files import DOCUMENT, read_bounded
+from service.runtime.bounded_files import read_certificates
 
 __all__ = ["WorkerSettings", "WorkerUnusable", "read_settings"]
 
@@ -54,8 +54,7 @@ def _tls(path: str | None, wrong: list[str]) -> ssl.SSLContext | None:
     if not path:
         return None
     try:
-        read_bounded(path, DOCUMENT)  # OpenSSL reads without a bound
-        return ssl.create_default_context(cafile=path)
+        return ssl.create_default_context(cadata=read_certificates(path))
     except OSError as error:
         wrong.append(f"SLUICE_CA: {path} cannot be used as a file of certificates (PEM): {error}")
         return None

@@ -6,12 +6,23 @@ import stat
 from pathlib import Path
 from typing import Final
 
-__all__ = ["CREDENTIALS", "DOCUMENT", "read_bounded"]
+__all__ = ["CREDENTIALS", "DOCUMENT", "read_bounded", "read_certificates"]
 
 CREDENTIALS: Final = 64 << 10
 """Bytes that a file with a token, a secret or a key may have."""
 DOCUMENT: Final = 4 << 20
 """Bytes that a file with certificates or declarations may have."""
+
+
+def read_certificates(path: str | Path, *, pipes: bool = False) -> str:
+    """Return a file of certificates (PEM) for :mod:`ssl`, which reads files without a bound; raises OSError.
+
+    What stands between the certificates may be in any language, and is left out where it is not ASCII.
+    """
+    text = read_bounded(path, DOCUMENT, pipes=pipes).decode("ascii", "ignore")
+    if "-----BEGIN" not in text:  # for an empty text, ssl would trust all that this machine trusts
+        raise OSError(errno.EINVAL, "it has no certificates", str(path))
+    return text
 
 
 def read_bounded(path: str | Path, most: int, *, pipes: bool = False) -> bytes:

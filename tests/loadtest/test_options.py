@@ -35,6 +35,7 @@ def reported(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (("connect", "--token-env", "NO_SUCH_VARIABLE"), "no variable NO_SUCH_VARIABLE"),
         (("connect", "--token-file", "/nowhere"), "/nowhere cannot be read"),
         (("connect", "--url", "https://h", "--ca", "/nowhere"), "--ca: /nowhere"),
+        (("connect", "--url", "https://h", "--ca", "/dev/zero"), "--ca: /dev/zero"),
         (("connect", "--url", "https://h", "--cert", "/nowhere"), "--cert: /nowhere"),
         (("broadcast", "--warm-up", "99"), "--warm-up: from 0"),
         (("broadcast", "--header", "nocolon"), "--header"),

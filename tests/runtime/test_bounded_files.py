@@ -6,7 +6,7 @@ from threading import Thread
 
 import pytest
 
-from service.runtime.bounded_files import read_bounded
+from service.runtime.bounded_files import read_bounded, read_certificates
 
 
 def test_a_file_of_just_the_bound_is_read_and_one_byte_more_refused(tmp_path: Path) -> None:
@@ -34,3 +34,14 @@ def test_commands_take_pipes_too_and_bound_devices(tmp_path: Path) -> None:
     writer.join()
     with pytest.raises(OSError, match="it has more than 65,536 bytes"):
         read_bounded("/dev/zero", 65_536, pipes=True)
+
+
+def test_certificates_are_text_and_a_file_without_any_is_refused(tmp_path: Path) -> None:
+    pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    (file := tmp_path / "ca.pem").write_text("Bärbel's\n" + pem)
+    assert read_certificates(file) == "Brbel's\n" + pem
+    file.write_bytes(b"")
+    with pytest.raises(OSError, match="it has no certificates"):
+        read_certificates(file)
+    with pytest.raises(OSError, match="it has more than"):
+        read_certificates("/dev/zero", pipes=True)
