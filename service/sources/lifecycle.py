@@ -152,7 +152,10 @@ class Lifecycle:
             self._time(batch, self._linger if batch.keep is Keep.LINGER else 0.0, self._abandon)
 
     def _abandon(self, batch: Batch) -> None:
-        if not (batch.topic.readers or batch.done or batch.keep is Keep.DETACHED):
+        if batch.accepted is not None and not batch.accepted.known:
+            # Whether it goes on without its readers is being stored, and its client is answered then.
+            self._time(batch, self._linger, self._abandon)
+        elif not (batch.topic.readers or batch.done or batch.keep is Keep.DETACHED):
             self._abandoned(batch)
 
     def end(self, batch: Batch, passed: float = 0.0) -> None:

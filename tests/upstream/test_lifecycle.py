@@ -133,6 +133,21 @@ async def test_a_change_that_is_not_stored_is_refused_to_those_alone_who_asked_f
     assert (walk.batch.accepted, walk.batch.keep, detached) == (None, Keep.LINGER, [])
 
 
+@pytest.mark.parametrize("stored", [True, False])
+async def test_one_that_is_being_detached_is_not_abandoned_before_that_is_stored(walk: Walk, stored: bool) -> None:
+    await walk.happen("accepted")
+    await asyncio.sleep(LIMITS.linger - 1)
+    walk.batches.lifecycle.detach(walk.batch, lambda _: None)
+    await asyncio.sleep(5)
+    assert not walk.batch.cancelled
+    if stored:
+        walk.store.answer()
+    else:
+        walk.refuse()
+    walk.batches.lifecycle._abandon(walk.batch)
+    assert walk.batch.cancelled is not stored
+
+
 async def test_one_that_nobody_reads_is_abandoned_after_the_linger(walk: Walk) -> None:
     await walk.happen("accepted")
     await asyncio.sleep(LIMITS.linger - 1)
