@@ -66,6 +66,7 @@ async def test_a_host_that_is_away_leaves_nothing_to_the_collector() -> None:
     port = closed_port()
     assert await kinds(f"http://127.0.0.1:{port}/", port) == {"connect"}
     assert left() == []
+    assert not any(isinstance(one, FetchAttempt) for one in gc.get_objects())
 
 
 @pytest.mark.usefixtures("uncollected")

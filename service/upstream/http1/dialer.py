@@ -83,6 +83,10 @@ class Dialer:
             sock = await start_connection(
                 infos, happy_eyeballs_delay=_STAGGER, loop=self._race, socket_factory=self._make_socket
             )
+        except OSError as error:
+            # The frames of the race keep its errors, and those the frames: with them the attempt, and its body.
+            error.__traceback__ = None
+            raise
         except RuntimeError as error:
             # What uvloop and the race between addresses raise beside OSError.
             raise OSError(str(error)) from error
