@@ -68,7 +68,7 @@ def pools_of(
         batches.stepping.keys,
         *more,
         backlogs_size=sockets.stalled.statistics,
-        upstream=fetches.plan.owners.statistics,
+        upstream=fetches.plan.shares.statistics,
         upstream_host=fetches.hosts.statistics,
         lookups=fetcher.resolver.turns.statistics,
         step_places=steps.places,

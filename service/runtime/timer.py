@@ -91,7 +91,7 @@ class WakeUp:
 
     def _ring(self, at: float) -> None:
         self._timer = None
-        self._rung = at
+        self._rung = max(self._rung, at)
         self._callback()
 
 

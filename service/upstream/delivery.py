@@ -131,13 +131,13 @@ class Delivery:
         owner = works[0].group.owner
         self.undelivered.charge(owner, size)
         if self.undelivered.room(owner) <= 0:
-            self._owners.pause(owner)
+            self._owners.shares.pause(owner)
         self._landed.put(owner, _Landed(leader, outcome, size, works[::-1], others))
 
     def _delivered(self, owner: Owner, size: int, *, others: bool) -> None:
         """Count out what an owner has got; it may go on once it is no longer behind."""
         self.undelivered.release(owner, size)
-        if self._owners.is_paused(owner) and self.undelivered.room(owner) > 0:
+        if self._owners.shares.is_paused(owner) and self.undelivered.room(owner) > 0:
             self._plan.resume(owner)
             self._changed()
         elif others:

@@ -72,7 +72,7 @@ class Runner:
 
     def slow(self, share: float) -> None:
         """Give new fetches this share of their places, at least one; what runs goes on."""
-        self.plan.places = max(1, round(self._limits.active * share))
+        self.plan.shares.places = max(1, round(self._limits.active * share))
         self._pump_soon()
 
     def add(self, group: FetchGroup) -> None:
@@ -109,7 +109,7 @@ class Runner:
 
     async def close(self) -> None:
         """End every task, and begin none for what waits."""
-        self.plan.places = 0
+        self.plan.shares.places = 0
         self._watchdog.close()
         self._wake_up.cancel()
         for task in self._tasks:
@@ -214,7 +214,7 @@ class Runner:
         The end of one request may make room for several: at its host, in its batch, and in its owner's share.
         """
         ready = self._next()
-        if ready is not None and self.plan.active < self.plan.places and self.plan.owners.turns:
+        if ready is not None and self.plan.active < self.plan.shares.places and self.plan.owners.turns:
             self._pump_soon()
         return ready
 

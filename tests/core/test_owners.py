@@ -20,11 +20,11 @@ def test_an_owner_that_is_paused_starts_nothing_until_it_is_resumed_and_others_g
     planned.add(batch_of(hosts(3, 3), name="b", owner="b"))
     owners = planned.plan.owners
     assert owners.contended
-    owners.pause(A)
-    assert owners.is_paused(A)
+    owners.shares.pause(A)
+    assert owners.shares.is_paused(A)
     assert {task.group.owner for task in planned.start()} == {"b"}
     planned.plan.resume(A)
-    assert not owners.is_paused(A)
+    assert not owners.shares.is_paused(A)
     assert [task.group.owner for task in planned.start()] == ["a"] * 3
 
 
@@ -32,10 +32,10 @@ def test_the_pause_of_an_owner_that_is_gone_ends_as_well() -> None:
     planned = Planned()
     batch = batch_of(hosts(1), owner="a")
     planned.add(batch)
-    planned.plan.owners.pause(A)
+    planned.plan.shares.pause(A)
     planned.plan.remove(batch)
     planned.plan.resume(A)
-    assert not planned.plan.owners.is_paused(A)
+    assert not planned.plan.shares.is_paused(A)
 
 
 def test_an_owner_that_was_charged_has_its_turn_later() -> None:
@@ -52,7 +52,7 @@ def test_an_owner_that_was_charged_has_its_turn_later() -> None:
 
 
 def test_it_shows_how_much_is_in_use() -> None:
-    assert repr(Planned().plan.owners) == "<Owners 0 of 500, 0 held back>"
+    assert repr(Planned().plan.owners) == "<Owners 0, 0 in turn, <Shares 0 of 500, 0 held back>>"
 
 
 def wide(name: str, count: int) -> Batch:
@@ -227,26 +227,26 @@ def held_back(owners: Owners, *, weight: float = 1.0) -> None:
     for name, count in ((Owner("x", weight), 1), (Owner("y"), 1), (Owner("z"), 3)):
         state = owners.add(replace(batch_of(hosts(9), name=str(name)), owner=name))
         for _ in range(count):
-            owners.acquire(state)
+            owners.shares.acquire(state)
         if count == 1:
-            owners.hold_back(state)
+            owners.shares.hold_back(state)
 
 
 def test_a_place_goes_past_an_owner_that_is_held_back_still() -> None:
     owners = Owners(5, 5)
     held_back(owners, weight=0.001)
-    owners.release(owners.states[Owner("z")])
-    assert [owners.pop_held_back(), owners.pop_held_back()] == [owners.states[Owner("y")], None]
+    owners.shares.release(owners.states[Owner("z")])
+    assert [owners.shares.pop_held_back(), owners.shares.pop_held_back()] == [owners.states[Owner("y")], None]
 
 
 def test_an_owner_that_was_held_back_and_is_gone_takes_no_place() -> None:
     owners = Owners(5, 5)
     held_back(owners)
     state = owners.states[Owner("x")]
-    owners.release(state)
+    owners.shares.release(state)
     owners.remove(owners.backlogs["x"].group)
     owners.forget_unused(state)
-    assert [owners.pop_held_back(), owners.pop_held_back()] == [owners.states[Owner("y")], None]
+    assert [owners.shares.pop_held_back(), owners.shares.pop_held_back()] == [owners.states[Owner("y")], None]
 
 
 def test_an_owner_that_has_nothing_to_start_leaves_the_place_to_the_next() -> None:
@@ -260,8 +260,8 @@ def test_an_owner_that_has_nothing_to_start_leaves_the_place_to_the_next() -> No
     assert len(planned.start()) == 1, "it has its share"
     planned.plan.wake(full)
     assert planned.start() == []
-    assert [*planned.plan.owners._held_back] == ["y", "x"]
-    planned.plan.owners._held_back.move_to_end(Owner("y"))
+    assert [*planned.plan.owners.shares.held_back] == ["y", "x"]
+    planned.plan.owners.shares.held_back.move_to_end(Owner("y"))
     planned.plan.free(last)
     planned.plan.landed(last)
     assert [task.group.owner for task in planned.start()] == ["y"]
@@ -276,8 +276,8 @@ def test_an_owner_that_waits_for_nothing_any_more_leaves_the_place_to_the_next()
     planned.add(replace(batch_of(hosts(9), name="y"), owner=Owner("y", 0.2)))
     assert len(planned.start()) == 1, "it has its share"
     owners = planned.plan.owners
-    owners.hold_back(owners.states[Owner("x")])
-    owners._held_back.move_to_end(Owner("y"))
+    owners.shares.hold_back(owners.states[Owner("x")])
+    owners.shares.held_back.move_to_end(Owner("y"))
     planned.plan.free(last)
     planned.plan.landed(last)
     assert [task.group.owner for task in planned.start()] == ["y"]

@@ -353,12 +353,12 @@ def test_the_first_deadline_of_what_waits_is_part_of_the_alarm() -> None:
 
 def test_what_is_offered_a_place_and_has_no_turn_ends_at_its_deadline_and_gives_it_back() -> None:
     planned = Planned(replace(LIMITS, active=2, active_per_host=1))
-    planned.plan.places = 1
+    planned.plan.shares.places = 1
     planned.add(batch_of(hosts(2), name="a", owner="a", timeout=5.0))
     [first] = planned.start()
-    planned.plan.places = 2
+    planned.plan.shares.places = 2
     assert planned.start() == []
-    planned.plan.places = 0
+    planned.plan.shares.places = 0
     planned.plan.free(first)
     assert planned.start(1.0) == []
     assert not planned.hosts.has_place("http://h0.example:80", 1.0), "it is offered the place"
@@ -548,7 +548,7 @@ def test_one_owner_has_most_places_and_leaves_some_to_the_next_ones() -> None:
     assert len(second) == 9
     planned.add(batch_of(hosts(3, 3), name="c", owner="c"))
     assert [work.group.owner for work in planned.start()] == ["c"]
-    assert planned.plan.owners.statistics().owners == 3
+    assert planned.plan.shares.statistics().owners == 3
     # As places come free, who was held back has its turn, though nothing of its own has ended.
     for work in greedy:
         planned.plan.free(work)

@@ -167,7 +167,7 @@ def test_an_error_after_a_place_was_taken_gives_it_back(monkeypatch: pytest.Monk
     planned.add(batch_of(hosts(1)))
     assert planned.start() == []
     assert planned.rejected == [(0, INTERNAL)]
-    assert planned.plan.owners.used == 0
+    assert planned.plan.shares.used == 0
 
 
 def test_one_that_has_given_up_its_place_for_a_redirect_frees_no_other() -> None:

@@ -28,12 +28,12 @@ def test_the_next_of_its_group_has_the_place_and_nobody_more_runs_than_before() 
     batch = batch_of(hosts(50), concurrency=20)
     planned.add(batch)
     landed = landing(planned)
-    before = planned.plan.active, planned.plan.owners.used, batch.active
+    before = planned.plan.active, planned.plan.shares.used, batch.active
     task = hand_on(planned, landed, 3.0)
     assert task is not None
     assert (task.index, task.place, landed.place) == (20, "http://h0.example:80", "")
     assert (task.admitted, task.deadline) == (3.0, 13.0)
-    assert (planned.plan.active, planned.plan.owners.used, batch.active) == (before[0], before[1], before[2])
+    assert (planned.plan.active, planned.plan.shares.used, batch.active) == (before[0], before[1], before[2])
     assert task in planned.plan.admitted.of(batch)
     planned.plan.free(task)
     planned.plan.landed(task)
@@ -53,7 +53,7 @@ def test_all_urls_of_a_batch_start_once_in_their_order() -> None:
         running += [task] if task is not None else planned.start()
         order += [work.index for work in running[-1:] if work.index == len(order)]
     assert order == list(range(100))
-    assert (planned.plan.active, planned.plan.owners.used) == (0, 0)
+    assert (planned.plan.active, planned.plan.shares.used) == (0, 0)
 
 
 def slow_host(planned: Planned) -> None:
@@ -61,7 +61,7 @@ def slow_host(planned: Planned) -> None:
 
 
 def fewer_places(planned: Planned) -> None:
-    planned.plan.places = 3
+    planned.plan.shares.places = 3
 
 
 def another_client(planned: Planned) -> None:
@@ -73,7 +73,7 @@ def another_batch(planned: Planned) -> None:
 
 
 def pause(planned: Planned) -> None:
-    planned.plan.owners.pause(Owner("o"))
+    planned.plan.shares.pause(Owner("o"))
 
 
 def retry(planned: Planned) -> None:

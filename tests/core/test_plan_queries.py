@@ -64,12 +64,12 @@ QUERIES: dict[str, Callable[[Planned], object]] = {
     ],
     "opens_at": lambda planned: planned.hosts.opens_at(SHUT),
     "opens_for": lambda planned: planned.hosts.opens_for(SHUT, Owner("a")),
-    "used_up": lambda planned: [planned.plan.owners.used_up(one) for one in planned.plan.owners.states.values()],
+    "used_up": lambda planned: [planned.plan.shares.used_up(one) for one in planned.plan.owners.states.values()],
     "next_deadline": lambda planned: planned.plan.parking.next_deadline(),
     "at": lambda planned: planned.plan.parking.at(FULL),
     "overdue": lambda planned: planned.plan.admitted.overdue(60.0),
     "open and left": lambda planned: [(one.open, one.left) for one in planned.plan.owners.backlogs.values()],
-    "statistics": lambda planned: (planned.hosts.statistics(), planned.plan.owners.statistics()),
+    "statistics": lambda planned: (planned.hosts.statistics(), planned.plan.shares.statistics()),
     "repr": lambda planned: repr(planned.plan),
 }
 

@@ -204,7 +204,7 @@ async def test_in_the_end_nobody_holds_anything(
         assert service.admission.addresses._connections == {}
         assert service.sockets.stalled.statistics().used == 0
         plan, hosts = service.batches._runner.plan, service.batches._runner.hosts
-        assert (plan.owners.statistics().used, hosts.statistics().used) == (0, 0)
+        assert (plan.shares.statistics().used, hosts.statistics().used) == (0, 0)
         assert (plan.active, plan.owners.states, plan.owners.backlogs, plan.parking.waiting) == (0, {}, {}, 0)
         assert not service.streams.readers
         assert not seed % 2 or broken, "what was to break did not"

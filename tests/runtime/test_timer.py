@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from service.runtime.timer import IdleTimer, Timer
+from service.runtime.timer import IdleTimer, Timer, WakeUp
 
 
 @pytest.mark.parametrize("new_loop", [uvloop.new_event_loop, asyncio.new_event_loop])
@@ -52,3 +52,12 @@ async def test_a_timer_of_idleness_rings_once_after_its_last_restart() -> None:
     timer.cancel()
     await asyncio.sleep(50)
     assert (len(rung), repr(timer)) == (1, "<IdleTimer at rest>")
+
+
+async def test_the_time_of_a_wake_up_never_goes_back_though_the_loop_calls_early() -> None:
+    seen: list[float] = []
+    wake_up = WakeUp(lambda: seen.append(wake_up.now()))
+    begun = asyncio.get_running_loop().time()
+    wake_up._ring(begun + 0.0004)
+    wake_up._ring(begun + 0.0001)
+    assert seen == [begun + 0.0004] * 2

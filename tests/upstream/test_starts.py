@@ -47,7 +47,7 @@ class Handing(Bench):
         while not batch.done or reader.behind:
             await asyncio.sleep(0.01)
         plan = self.runner.plan
-        assert (plan.active, plan.owners.used, batch.active, batch.under_way, batch.landed) == (0, 0, 0, 0, 0)
+        assert (plan.active, plan.shares.used, batch.active, batch.under_way, batch.landed) == (0, 0, 0, 0, 0)
         assert plan.owners.states == {}
         assert self.runner.hosts.statistics().used == 0
         *each, done = events(reader)

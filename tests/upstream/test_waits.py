@@ -31,6 +31,7 @@ from tests.upstream.test_batches import events
 
 TIMEOUT = 5.0
 LIMITS = BatchLimits(methods=frozenset({"GET", "HEAD", "POST"}), hosts_shared=True)
+FEW = BatchLimits(active=10, hosts_shared=True)
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n"
 PACKED = gzip.compress(b"".join(b"%d " % (number * 7919 % 1_000_003) for number in range(40_000)))
@@ -102,7 +103,8 @@ class Engine:
         return self.read(self.begin(BatchRequest(urls=urls, options=Options(**options)), owner))
 
     def begin(self, request: BatchRequest, owner: str) -> Batch:
-        return self.batches.start(request, owner=Owner(owner), keep=Keep.DETACHED)
+        asks = owner if isinstance(owner, Owner) else Owner(owner)
+        return self.batches.start(request, owner=asks, keep=Keep.DETACHED)
 
     def read(self, batch: Batch) -> FakeReader:
         reader = FakeReader(batch.topic, OnLag.DISCONNECT)
@@ -299,6 +301,32 @@ async def test_a_client_that_has_no_turn() -> None:
         urls = [url for host in range(10, 30) for url in server.urls(2, f"127.0.0.{host}")]
         reader = one.start(urls, "slow", timeout=TIMEOUT / 4, retries=0)
         await one.ends(reader, kinds={"timeout"})
+
+
+async def test_a_client_that_has_no_place() -> None:
+    """Others have all of them for minutes, one each."""
+    async with Server(lambda _: b"").running("0.0.0.0") as server, engine(server, limits=FEW) as one:
+        for number in range(10):
+            one.start(server.urls(1, f"127.0.0.{10 + number}"), f"slow{number}", timeout=300)
+        await asyncio.sleep(0.1)
+        reader = one.start(server.urls(40), "late", timeout=TIMEOUT)
+        await asyncio.sleep(TIMEOUT - 0.1)
+        assert events(reader) == []
+        await asyncio.sleep(1.1)
+        *failed, done = events(reader)
+        assert {event["detail"] for event in failed} == {
+            "timed out before its turn: limit upstream: other clients have all 10 places"
+        }
+        assert (done["failed"], sum(one.runner.statistics().overdue.values())) == (40, 0)
+
+
+async def test_a_client_with_thousands_of_addresses() -> None:
+    async with Server(lambda _: b"").running("0.0.0.0") as server, engine(server, limits=FEW) as one:
+        readers = []
+        for number in range(15):
+            address = Owner(f"2600:1:2:{number:x}::/64", network="2600:1:2::/48")
+            readers.append(one.start(server.urls(1, f"127.0.0.{10 + number}"), address, timeout=TIMEOUT, retries=0))
+        await one.ends(*readers, kinds={"timeout"})
 
 
 async def test_a_url_that_is_tried_again_and_again() -> None:

@@ -27,6 +27,10 @@ class Backlog:
     """Checked, and not yet on the clock: few, so the first is quick to take. An empty deque takes 700 bytes."""
     in_turn: bool = False
     gone: bool = False
+    locked_out: int = 0
+    """How many places its owner had been given when it was first seen to have none; 0 where it was not."""
+    locked_out_at: float = 0.0
+    """When that was, or when its last URLs failed of it."""
 
     def __post_init__(self) -> None:
         self.turn = Turn(self.group)
@@ -70,12 +74,13 @@ class Backlog:
     def begin_next(self, now: float) -> FetchTask:
         """Return the next URL that was checked; its time begins."""
         task = self.ready.pop(0)
+        self.locked_out = 0
         task.admitted, task.deadline = now, now + self.group.options.timeout
         return task
 
-    def refuse(self, failure: Failure, error: Exception | None = None) -> list[Rejection]:
+    def refuse(self, failure: Failure, error: Exception | None = None, most: int = AHEAD) -> list[Rejection]:
         """Reject the next few URLs; the next one alone where a bug is why."""
-        most = AHEAD if error is None else 1
+        most = most if error is None else 1
         indices = [task.index for task in self.ready[:most]]
         del self.ready[:most]
         indices += self._pop_next(most - len(indices))

@@ -1,23 +1,18 @@
-"""Owners of URLs: whose turn it is, and how many places upstream each has.
+"""Owners of URLs: whose turn it is. How many places upstream each has is in ``place_shares.py``.
 
 Owners that may have something to start stand in a ring and take turns, and their groups take turns likewise. An
 owner with nothing to start leaves the ring until something changes: a turn costs the same however many wait.
 """
 
-from collections import OrderedDict, deque
-from dataclasses import dataclass, field
 from typing import Final
 
 from service.core.fetching.backlog import Backlog
+from service.core.fetching.place_shares import OwnerState, Shares
 from service.core.fetching.task import ENDED, LANDED, OFFERED, FetchGroup, FetchTask, Turn
 from service.core.owner import Owner
-from service.core.pool import PoolStatistics, alone
 from service.core.rotation import Rotation
 
-__all__ = ["PER_BYTES", "USUAL", "OwnerState", "Owners"]
-
-_EAGER: Final = 9
-"""One owner alone gets nine tenths of the places, and the next one finds some."""
+__all__ = ["PER_BYTES", "USUAL", "Owners"]
 
 USUAL: Final = 2
 """What the start of a request costs an owner of its turn: about 0.15 ms."""
@@ -36,52 +31,19 @@ _EXPECTED: Final = 128
 _FAVOUR: Final = 4
 """Turns of a newcomer for each turn of another owner: short work goes before long work."""
 
-_LOOKS: Final = 16
-"""Owners that are held back, and are looked at for each place that comes free."""
-
-
-@dataclass(slots=True, eq=False)
-class OwnerState:
-    """What the plan knows of an owner."""
-
-    name: Owner
-    share: int
-    active: int = 0
-    """How many of its URLs have started, or are offered a place."""
-    groups: int = 0
-    backlogs: deque[Backlog] = field(default_factory=deque)
-    """Groups that may admit URLs."""
-    offers: deque[FetchTask] = field(default_factory=deque)
-    blocked: dict[str, None] = field(default_factory=dict)
-    """Hosts that had a place for it while it had all of its share."""
-    in_turn: bool = False
-    credit: int = 0
-    """What is left of its turn."""
-    begun: int = 0
-    """URLs that it has begun since it last had nothing to fetch."""
-    spent: int = 0
-    """What it has spent since then, the less of it the longer ago that was."""
-
 
 class Owners:
-    """All owners and their groups; ``bound`` is of places for all of them, ``share`` what one may have at once.
+    """All owners and their groups; ``places`` is for all of them, ``most`` what one may have at once."""
 
-    The places are a strict pool (``core/pool.py``) whose owners are known already, since each URL takes a place of
-    it. Who had to leave some to others is remembered until places come free.
-    """
-
-    def __init__(self, bound: int, share: int) -> None:
-        self.used = 0
+    def __init__(self, places: int, most: int) -> None:
         self.contended = False
         """Whether several owners have something to fetch, or a newcomer is expected: each then waits for others."""
         self.states: dict[Owner, OwnerState] = {}
+        self.shares = Shares(places, most, self.states)
         self.backlogs: dict[str, Backlog] = {}
         """By the id of their group."""
         self.turns: Rotation[OwnerState] = Rotation(USUAL)
         """Whose turn it is; fewer for owners whose requests cost more."""
-        self._bound = bound
-        self._share = share
-        self._refused = 0
         self._lasting = 0
         """Owners that have spent more than newcomers do."""
         self._bar = _NEW
@@ -90,12 +52,9 @@ class Owners:
         """By all, since what was spent before was halved."""
         self._expected = 0
         """URLs that those begin as if a newcomer were there."""
-        self._calm = alone(bound, _EAGER)
-        self._held_back: OrderedDict[Owner, None] = OrderedDict()
-        self._paused: set[Owner] = set()
 
     def __repr__(self) -> str:
-        return f"<Owners {self.used} of {self._bound}, {len(self._held_back)} held back>"
+        return f"<Owners {len(self.states)}, {len(self.turns)} in turn, {self.shares!r}>"
 
     def add(self, group: FetchGroup) -> OwnerState:
         """Begin a group, which takes turns with others; return its owner's state."""
@@ -106,7 +65,7 @@ class Owners:
             # Thousands of waiting polls or batches take long, however few of their URLs have begun.
             self._spend(owner, 1)
         # The share in the owner's newest credentials holds for all of its groups.
-        owner.share = group.share or self._share
+        owner.share = group.share or self.shares.most
         self.backlogs[group.id] = backlog = Backlog(group)
         self.enter_backlog(backlog)
         return owner
@@ -122,7 +81,7 @@ class Owners:
     def enter_backlog(self, backlog: Backlog) -> None:
         """Have a group take turns, if it has URLs that have not begun."""
         if not backlog.in_turn and backlog.left:
-            backlog.in_turn = True
+            backlog.in_turn, backlog.locked_out = True, 0
             owner = self.states[backlog.group.owner]
             owner.backlogs.append(backlog)
             self.enter(owner)
@@ -151,9 +110,7 @@ class Owners:
             task = owner.offers.popleft()
             if task.state is OFFERED:
                 return task if task.attempts else Turn(task.group, task)
-        if owner.backlogs and self.used_up(owner):
-            self.hold_back(owner)
-        else:
+        if not (owner.backlogs and self.shares.holds_back(owner)):
             while owner.backlogs:
                 if owner.backlogs[0].open:
                     return owner.backlogs[0].turn
@@ -167,9 +124,10 @@ class Owners:
         owner, backlog = self.states[group.owner], self.backlogs.get(group.id)
         if backlog is None or len(self.turns) != owner.in_turn or len(owner.backlogs) != backlog.in_turn:
             return None
-        if owner.offers or owner.blocked or self._held_back or owner.active > owner.share:
+        shares = self.shares
+        if owner.offers or owner.blocked or shares.held_back or owner.active > owner.share:
             return None
-        if owner.name in self._paused or self.used > self._calm:
+        if shares.is_paused(owner.name) or shares.used > shares.calm:
             return None
         return backlog if owner.name.weight >= 1 else None
 
@@ -231,54 +189,6 @@ class Owners:
         if (owner := self.states.get(name)) is not None:
             owner.credit -= cost
 
-    def used_up(self, owner: OwnerState) -> bool:
-        """Return whether an owner may have no more places now: by its own limit, a pause, or beside others."""
-        if owner.active >= owner.share or owner.name in self._paused:
-            return True
-        if self.used < self._calm and owner.name.weight >= 1:
-            return False
-        return bool(owner.active) and owner.active >= int((self._bound - self.used) * _EAGER * owner.name.weight)
-
-    def hold_back(self, owner: OwnerState) -> None:
-        """Remember an owner whose places are used up, if that is because it leaves some to others."""
-        if owner.active < owner.share and owner.name not in self._paused and owner.name not in self._held_back:
-            self._refused += 1
-            self._held_back[owner.name] = None
-
-    def pause(self, name: Owner) -> None:
-        """Give an owner no more places until :meth:`resume`."""
-        self._paused.add(name)
-
-    def is_paused(self, name: Owner) -> bool:
-        """Return whether an owner is paused."""
-        return name in self._paused
-
-    def resume(self, name: Owner) -> OwnerState | None:
-        """End the pause of an owner; return what is known of it, if it has anything to fetch."""
-        self._paused.remove(name)
-        return self.states.get(name)
-
-    def acquire(self, owner: OwnerState) -> None:
-        """Count a place in."""
-        owner.active += 1
-        self.used += 1
-
-    def release(self, owner: OwnerState) -> None:
-        """Count a place out."""
-        owner.active -= 1
-        self.used -= 1
-
-    def pop_held_back(self) -> OwnerState | None:
-        """Return an owner that was held back and may have a place now, if one of the next ``_LOOKS`` may."""
-        for _ in range(min(len(self._held_back), _LOOKS)):
-            name, _ = self._held_back.popitem(last=False)
-            if (owner := self.states.get(name)) is None:
-                continue
-            if not self.used_up(owner):
-                return owner
-            self._held_back[name] = None
-        return None
-
     def forget_unused(self, owner: OwnerState) -> None:
         """Forget an owner that has nothing any more."""
         if not owner.groups and not owner.active and self.states.get(owner.name) is owner:
@@ -293,8 +203,3 @@ class Owners:
 
     def _count_rivals(self) -> None:
         self.contended = len(self.states) > 1 or bool(self._expected and self._lasting)
-
-    def statistics(self) -> PoolStatistics:
-        """Return an immutable snapshot."""
-        active = [owner.active for owner in self.states.values() if owner.active]
-        return PoolStatistics(self._bound, self.used, len(active), max(active, default=0), self._refused)

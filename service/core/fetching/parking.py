@@ -10,7 +10,7 @@ from heapq import heapify, heappop, heappush
 from math import inf
 
 from service.core.fetching.outcome import Failure
-from service.core.fetching.owners import OwnerState
+from service.core.fetching.place_shares import OwnerState
 from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
 
@@ -165,12 +165,12 @@ class Parking:
         self._looking[owner] = None
 
     def pop_reopened(
-        self, used_up: Callable[[OwnerState], bool], has_place: Callable[[str, float, Owner], bool], now: float
+        self, holds_back: Callable[[OwnerState], bool], has_place: Callable[[str, float, Owner], bool], now: float
     ) -> Iterator[str]:
         """Yield hosts that have a place for an owner that had all of its share before, as long as it has room."""
         while self._looking:
             owner, _ = self._looking.popitem()
-            while owner.blocked and not used_up(owner):
+            while owner.blocked and not holds_back(owner):
                 origin, _ = owner.blocked.popitem()
                 if origin in self.hosts and has_place(origin, now, owner.name):
                     yield origin

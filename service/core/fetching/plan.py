@@ -12,7 +12,7 @@ URL whose host is left alone for longer than it has time is ``unavailable`` at o
 
 from collections import deque
 from heapq import heappop, heappush
-from itertools import chain
+from itertools import chain, count
 from math import inf
 from typing import Final
 
@@ -20,9 +20,11 @@ from service.core.fetching.backlog import AdmittedTasks
 from service.core.fetching.batch import BatchLimits
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.host_limiter import HostLimiter
+from service.core.fetching.lock_outs import LockOuts
 from service.core.fetching.outcome import INTERNAL, Failure
-from service.core.fetching.owners import Owners, OwnerState
+from service.core.fetching.owners import Owners
 from service.core.fetching.parking import Parking, too_late, unavailable
+from service.core.fetching.place_shares import OwnerState
 from service.core.fetching.task import OFFERED, PARKED, RETRY, RUNNING, FetchGroup, FetchTask, Rejection, Turn
 from service.core.owner import Owner
 
@@ -41,9 +43,9 @@ class FetchPlan:
 
     def __init__(self, limits: BatchLimits, policy: Policy, hosts: HostLimiter) -> None:
         self.active = 0
-        self.places = limits.active
-        """How many may be active; fewer while the service is overloaded."""
         self.owners = Owners(limits.active, limits.active_per_client)
+        self.shares = self.owners.shares
+        self._lock_outs = LockOuts(self.owners)
         self.landed = self.owners.landed
         """Frees the place of a URL in its group: its outcome is here."""
         self._limits, self._policy, self._hosts = limits, policy, hosts
@@ -51,16 +53,16 @@ class FetchPlan:
         hosts.waited_for = self.parking.hosts
         self._rejected: deque[Rejection] = deque()
         self._retries: list[tuple[float, int, FetchTask]] = []
-        self._count = 0
+        self._numbers = count()
 
     def __repr__(self) -> str:
         return f"<FetchPlan {self.active} active, {len(self.owners.backlogs)} groups, {self.parking!r}>"
 
     def wake_at(self) -> float:
-        """Return when something changes by itself: a retry is due, a deadline or the end of a pause comes."""
+        """Return when something changes by itself: a retry, a look, a deadline or the end of a pause is due."""
         retry = self._retries[0][0] if self._retries else inf
         parked = self.parking.next_deadline() if self.parking.waiting else inf
-        return min(self._hosts.wake_at(), parked, retry)
+        return min(self._hosts.wake_at(), parked, retry, self._lock_outs.look_at(self.active))
 
     def add(self, group: FetchGroup) -> None:
         """Begin a group; its credentials may change its owner's share, which may let other groups go on."""
@@ -81,29 +83,28 @@ class FetchPlan:
 
     def resume(self, name: Owner) -> None:
         """End the pause of an owner: it looks again for what it may start."""
-        if (owner := self.owners.resume(name)) is not None:
+        if (owner := self.shares.resume(name)) is not None:
             self._go_on(owner)
 
     def next(self, now: float) -> Decision:
-        """Return what to do now: a :class:`Turn` is answered by start, hold or refuse before the next call.
-
-        What starts is followed by :meth:`free` and :meth:`landed`.
-        """
+        """Return what to do now: a :class:`Turn` is answered by start, hold or refuse before the next call."""
         if not self._rejected and (self._retries or self.parking.waiting or self._hosts.pauses):
             self._advance(now)
-        while not self._rejected and self.active < self.places:
+        while not self._rejected and self.active < self.shares.places:
             if self.owners.turns and (found := self.owners.next_turn()) is not None:
                 return self._begin(found) if isinstance(found, FetchTask) else found
             # The owner that was woken for the last place may have had nothing to start.
-            if (other := self.owners.pop_held_back()) is not None:
+            if (other := self.shares.pop_held_back()) is not None:
                 self._go_on(other)
                 self._advance(now)
             elif not self.owners.turns:
                 break
+        if not self._rejected and self._lock_outs.look_at(self.active) <= now:
+            self._rejected += self._lock_outs.pop_late(now)
         return self._rejected.popleft() if self._rejected else self.wake_at()
 
     def start(self, turn: Turn, now: float) -> FetchTask | None:
-        """Use a turn: return the URL that starts, or None where it is parked or rejected."""
+        """Use a turn: return the URL that starts (:meth:`free` and :meth:`landed` follow), or None."""
         backlog, task = self.owners.backlogs.get(turn.group.id), turn.task
         if backlog is None:
             return None
@@ -128,7 +129,7 @@ class FetchPlan:
         It is used by :meth:`hand_on` once that URL has landed. Without one, the place is freed.
         """
         due = (self._retries or self.parking.waiting or self._hosts.pauses) and self.wake_at() <= now
-        if due or self._rejected or self.active > self.places:
+        if due or self._rejected or self.active > self.shares.places:
             return None
         backlog = self.owners.unrivalled(ended.group)
         if backlog is None or not backlog.ready or backlog.ready[0].target.origin != ended.place:
@@ -138,7 +139,7 @@ class FetchPlan:
     def hand_on(self, turn: Turn, landed: FetchTask, now: float) -> FetchTask | None:
         """Start the next URL of a group in the place of one that has landed, if it is not gone or paused since."""
         backlog = self.owners.backlogs.get(turn.group.id)
-        if backlog is None or self.owners.is_paused(turn.group.owner):
+        if backlog is None or self.shares.is_paused(turn.group.owner):
             return None
         task = backlog.begin_next(now)
         self.admitted.begin(task)
@@ -184,8 +185,7 @@ class FetchPlan:
         """Have a URL that has landed return at ``at``, before its deadline; not where its group is gone."""
         if task.group.id in self.owners.backlogs:
             task.move(RETRY)
-            self._count += 1
-            heappush(self._retries, (at, self._count, task))
+            heappush(self._retries, (at, next(self._numbers), task))
 
     def _advance(self, now: float) -> None:
         """Do what has become due by itself, and offer places that came free."""
@@ -199,7 +199,7 @@ class FetchPlan:
         for pause in self._hosts.pop_shut():
             self.parking.shut(*pause)
         opened = chain(self._hosts.pop_opened(now), self.parking.pop_unfinished(now))
-        for origin in chain(opened, self.parking.pop_reopened(self.owners.used_up, self._hosts.has_place, now)):
+        for origin in chain(opened, self.parking.pop_reopened(self.shares.holds_back, self._hosts.has_place, now)):
             try:
                 self._fill(origin, now)
             except Exception as error:
@@ -219,12 +219,10 @@ class FetchPlan:
         """Give a URL a place at its host, or have it wait for one, or reject it; return whether it has one."""
         try:
             origin, owner = task.target.origin, self.owners.states[task.group.owner]
-            crowded, full = origin in self.parking.hosts, self.owners.used_up(owner)
+            crowded, full = origin in self.parking.hosts, self.shares.holds_back(owner)
             if not crowded and not full and self._hosts.has_place(origin, now, owner.name):
                 self._reserve(owner, task)
                 return True
-            if full:
-                self.owners.hold_back(owner)
             self._park(task, now, offered=crowded or full)
         except Exception as error:  # the state of its host is odd: it fails alone
             self._reject(task, INTERNAL, error)
@@ -254,8 +252,7 @@ class FetchPlan:
 
     def _try(self, name: Owner, origin: str, now: float) -> bool:
         owner = self.owners.states[name]
-        if self.owners.used_up(owner):
-            self.owners.hold_back(owner)
+        if self.shares.holds_back(owner):
             owner.blocked[origin] = None
             return False
         if not (free := self._hosts.has_place(origin, now, name)):
@@ -269,20 +266,20 @@ class FetchPlan:
         self.owners.enter(owner)
 
     def _reserve(self, owner: OwnerState, task: FetchTask) -> None:
-        self.owners.acquire(owner)
+        self.shares.acquire(owner)
         task.place = task.target.origin
         self._hosts.begin(task.place, owner.name)
 
     def _release(self, task: FetchTask) -> None:
         """Give back a URL's place at its host and in its owner's share."""
         owner = self.owners.states[task.group.owner]
-        self.owners.release(owner)
+        self.shares.release(owner)
         if task.place:
             self._hosts.end(task.place, owner.name)
             task.place = ""
         if owner.blocked or not owner.in_turn:
             self._go_on(owner)
-        if (other := self.owners.pop_held_back()) is not None:
+        if (other := self.shares.pop_held_back()) is not None:
             self._go_on(other)
         if not owner.groups:
             self.owners.forget_unused(owner)

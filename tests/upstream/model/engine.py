@@ -1,6 +1,6 @@
 """The engine of the model, and what may happen to it: each event is one action of a client, a host or the machine.
 
-Batches of several owners (one with hardly a share, one that shares nothing) fetch from hosts that answer, fail, hang and
+Batches of several owners (one with hardly a share, one that shares nothing, three of one network) fetch from hosts that answer, fail, hang and
 redirect; readers join, stall, take again, leave and come back to where they were; URLs are watched; some bodies have
 steps, which fail or take long; batches are cancelled and drained; memory, credit and places are small, or nothing at all.
 In every second walk there is more: stores that answer later, robots.txt, tokens for some hosts alone, credentials,
@@ -55,6 +55,7 @@ OWNERS = (
     *(Owner(f"o{number}") for number in range(3)),
     Owner("hardly", weight=0.001),
     Owner("apart", shares_fetches=False),
+    *(Owner(f"8.8.8.{number}", network="8.8.8.0/24") for number in range(3)),
 )
 
 

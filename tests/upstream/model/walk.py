@@ -149,7 +149,7 @@ class Walk:
         now = self.loop.time()
         if late := self.engine.runner.plan.admitted.overdue(now - SLACK):
             raise Broken(f"{late[0].group.id}: {late[0].request.url} has no event {SLACK} s after its deadline")
-        if stuck := self.idleness.check(now, SLACK):
+        if stuck := self.idleness.check(now, SLACK) or self.idleness.locked_out(now, SLACK):
             raise Broken(stuck)
         for batch in [batch for batch in self.running.values() if batch.topic.final]:
             del self.running[batch.id]

@@ -1,0 +1,70 @@
+"""Owners that get no place at all because others have them: their URLs fail in time.
+
+The time of a URL starts when it leaves the backlog of its group, since a client may ask for thousands at once and
+has a few at a time. A client that has a place waits for its own URLs. One that has none waits for those of others,
+which may take minutes: its URLs fail as if their time had started when their group first wanted a place.
+
+Groups are looked through from time to time, so that one that gets its place costs nothing here.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from math import inf
+from typing import Final
+
+from service.core.fetching.backlog import Backlog
+from service.core.fetching.outcome import Failure
+from service.core.fetching.owners import Owners
+from service.core.fetching.place_shares import OwnerState
+from service.core.fetching.task import Rejection
+
+__all__ = ["LockOuts"]
+
+_EVERY: Final = 0.25
+"""Seconds between two looks: a URL fails half a second after its time at the latest."""
+_LOOKS: Final = 1000
+"""Groups that are looked at in one go, 0.1 ms."""
+_PAUSE: Final = 0.001
+"""Seconds before the next are."""
+
+
+class LockOuts:
+    """Looks at all groups whose owner has no place, while there may be some."""
+
+    def __init__(self, owners: Owners) -> None:
+        self._owners, self._shares = owners, owners.shares
+        self._next = 0.0
+        self._look = self._groups()
+
+    def __repr__(self) -> str:
+        return f"<LockOuts, next look at {self._next:.3f}>"
+
+    def look_at(self, active: int) -> float:
+        """Return when to look next, while this many URLs are active; infinity where nobody is locked out."""
+        shares = self._shares
+        return self._next if shares.held_back or (self._owners.turns and active >= shares.places) else inf
+
+    def pop_late(self, now: float) -> list[Rejection]:
+        """Return the URLs whose time is over; as many of a group as would have been on the clock."""
+        late: list[Rejection] = []
+        some = [*islice(self._look, _LOOKS)]
+        for owner, backlog in some:
+            if owner.active or not backlog.open:
+                continue
+            if backlog.locked_out != owner.taken:
+                backlog.locked_out, backlog.locked_out_at = owner.taken, now
+            elif now - backlog.locked_out_at >= (options := backlog.group.options).timeout:
+                failure = Failure("timeout", f"timed out before its turn: {self._shares.lock_out(owner)}")
+                late += backlog.refuse(failure, most=options.concurrency - backlog.group.active)
+                backlog.locked_out_at = now
+        if len(some) == _LOOKS:
+            self._next = now + _PAUSE
+        else:
+            self._look, self._next = self._groups(), now + _EVERY
+        return late
+
+    def _groups(self) -> Iterator[tuple[OwnerState, Backlog]]:
+        for owner in tuple(self._owners.states.values()):
+            if not owner.active and not self._shares.is_paused(owner.name):
+                for backlog in tuple(owner.backlogs):
+                    yield owner, backlog
