@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from random import getrandbits
 from time import time
 from typing import Final, Literal
@@ -30,7 +29,6 @@ from service.upstream.caching.cache import Revalidation
 from service.upstream.caching.dates import delay_of, seconds_of
 from service.upstream.caching.rfc9111 import CacheKey
 from service.upstream.fetch_metrics import FetchMetrics
-from service.upstream.redirect_slots import RedirectSlots
 
 __all__ = [
     "FetchAttempt",
@@ -106,14 +104,11 @@ def attempt_of(work: FetchTask) -> FetchAttempt:
 class FetchAttempts:
     """Begins and ends attempts: measures them, reports them to their hosts, and decides on retries."""
 
-    def __init__(
-        self, hosts: HostLimiter, redirects: RedirectSlots, memory: MemoryBudget, *, chance: Callable[[], float]
-    ) -> None:
+    def __init__(self, hosts: HostLimiter, memory: MemoryBudget, *, chance: Callable[[], float]) -> None:
         self.made = 0
         self.metrics = FetchMetrics()
         self._hosts = hosts
         self._memory = memory
-        self._redirects = redirects
         self._chance = chance
         self._loop = asyncio.get_running_loop()
 
@@ -125,7 +120,6 @@ class FetchAttempts:
         if work.attempts == 1:
             self.metrics.began(begun - work.admitted)
         attempt.timeout = work.deadline - begun
-        attempt.move = partial(self._redirects.move, work, waits=attempt.kept_apart)
         return begun
 
     def ended(self, attempt: FetchAttempt, outcome: Fetched | Failure, begun: float) -> None:

@@ -2,7 +2,8 @@
 
 A request for what is being fetched already joins that flight and waits as an entry in a list: without a
 task, a connection or a place in the plan. Everyone gets the same outcome when it lands; whose time is over
-leaves alone; the request is cancelled when nobody is left.
+leaves alone, and the place goes to one of those who are left; the request is cancelled when nobody is, or when none
+of them may have another place.
 
 An answer that a shared cache may not store or use again is for the owner who asked: as soon as its head is
 here, those who wait for other owners leave, and ask for their own (RFC 9111, sections 3 and 4). What was such an
@@ -30,7 +31,7 @@ class Flight(msgspec.Struct, eq=False):
 
     task: "asyncio.Task[None]"
     leader: FetchTask
-    """Whose place in the plan it takes, even when that asker has left."""
+    """Whose place in the plan it takes: the first of its waiters, while there are some."""
     key: FlightKey | None
     waiters: list[FetchTask]
     until: float

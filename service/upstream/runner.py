@@ -4,10 +4,11 @@ Ten thousand URLs at a concurrency of 100 are 100 tasks; what waits is an index,
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from service.core.fetching.batch import BatchLimits
+from service.core.fetching.heirs import pass_on
 from service.core.fetching.host_limiter import HostLimiter
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.plan import FetchPlan
@@ -43,7 +44,7 @@ class Runner:
         fetcher.answers.gives_way = self.plan.owners.gives_way
         self._wake_up = WakeUp(self._pump)
         self._redirects = RedirectSlots(self.hosts, self._pump_soon, self._wake_up.now)
-        self._attempts = FetchAttempts(self.hosts, self._redirects, fetcher.memory, chance=chance)
+        self._attempts = FetchAttempts(self.hosts, fetcher.memory, chance=chance)
         self.metrics = self._attempts.metrics
         self._tasks: dict[asyncio.Task[None], Flight] = {}
         self._flights = Flights(self._expired)
@@ -104,8 +105,20 @@ class Runner:
         """Have those leave a flight that are not left."""
         if len(left) < len(flight.waiters):
             flight.waiters = left
-            if not left:
-                self._abandon(flight)
+            self._go_on_without(flight)
+
+    def _go_on_without(self, flight: Flight) -> None:
+        """Have a flight that some have left go on for the others, in the place of one of them; or end it."""
+        leader, others = flight.leader, flight.waiters
+        if others and (leader is others[0] or not flight.open):
+            return
+        if (heir := pass_on(self.plan, self.hosts, leader, others)) is not None:
+            flight.leader, flight.waiters = heir, [heir, *(work for work in others if work is not heir)]
+            self._pump_soon()
+            return
+        flight.waiters = []
+        self._abandon(flight)
+        self._ask_again(others)
 
     async def close(self) -> None:
         """End every task, and begin none for what waits."""
@@ -141,8 +154,7 @@ class Runner:
         for work in late:
             self.plan.landed(work)
             self._give_up(work, Failure("timeout", "its time was over"))
-        if not flight.waiters:
-            self._abandon(flight)
+        self._go_on_without(flight)
 
     def _abandon(self, flight: Flight) -> None:
         """Cancel a request that nobody waits for, in its turn; until then it has its place."""
@@ -193,13 +205,19 @@ class Runner:
             if not flight.open:
                 flight = self._tasks[task] = self._flights.begin(task, work)
             attempt.kept_apart = partial(self._set_apart, flight)
+            attempt.move = partial(self._move, flight, attempt.kept_apart)
             begun = self._attempts.begin(work, attempt)
+            attempt.timeout = flight.until - begun
             outcome = await self._fetcher.fetch(attempt, task)
             if not flight.open:
                 # The watchdog has given it up, and it did not stop then.
                 break
             self._attempts.ended(attempt, outcome, begun)
             ready = self._land(flight, outcome) or self._following()
+
+    def _move(self, flight: Flight, waits: Callable[[], None], origin: str) -> Awaitable[Failure | None]:
+        """Have a redirect exchange the place that the flight has now."""
+        return self._redirects.move(flight.leader, origin, waits=waits)
 
     def _next(self) -> Ready | None:
         """Return what is fetched now; tasks that the plan dropped may have left a place for a redirect."""
@@ -236,7 +254,11 @@ class Runner:
 
     def _set_apart(self, flight: Flight) -> None:
         """Retry, each on its own, the requests that may not share this flight's answer."""
-        for work in self._flights.set_apart(flight):
+        self._ask_again(self._flights.set_apart(flight))
+
+    def _ask_again(self, leaving: list[FetchTask]) -> None:
+        """Retry, each on its own, requests that have left a flight; this does not count as an attempt."""
+        for work in leaving:
             work.attempts -= 1
             self.plan.landed(work)
             self.plan.retry(work, self._loop.time())

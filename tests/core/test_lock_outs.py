@@ -1,6 +1,7 @@
 """Owners that get no place: their URLs fail when their time is over, and as many at once as would have been under way."""
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 
@@ -102,6 +103,27 @@ def test_the_time_in_which_a_group_is_held_back_or_paused_does_not_count() -> No
     planned.start(9.5)
     assert planned.rejected == []
     assert 11.5 <= until(planned, 100.0, 9.75) <= 12.5
+
+
+def test_as_many_as_are_looked_through_in_one_go_are_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_outs, "_LOOKS", 10)
+    planned, _ = full()
+    for number in range(10):
+        planned.add(batch_of(hosts(1), name=f"w{number}", owner=f"w{number}", timeout=2.0))
+    planned.start(0.25)
+    until(planned, 3.0, 0.25)
+    assert len(planned.rejected) == 10
+
+
+def test_nobody_is_looked_for_again_until_something_changes() -> None:
+    planned, _ = full()
+    planned.start(1.0)
+    assert planned.plan.wake_at() == inf
+    planned.add(batch_of(hosts(1), owner="late", timeout=2.0))
+    planned.start(1.1)
+    assert planned.plan.wake_at() == 1.25
+    planned.start(1.25)
+    assert planned.plan.wake_at() == 1.5
 
 
 def test_thousands_are_looked_through_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

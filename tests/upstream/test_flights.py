@@ -71,6 +71,44 @@ async def test_joining_in_mid_flight_and_the_first_asker_leaving_change_nothing(
     assert (len(bench.fetcher.orders), slow.cancelled) == (1, 0)
 
 
+def places(bench: Bench) -> dict[str, int]:
+    return {str(name): state.active for name, state in bench.runner.plan.owners.states.items() if state.active}
+
+
+@pytest.mark.parametrize("leaves", ["cancel", "timeout"])
+async def test_one_that_waits_for_it_has_the_place_of_a_request_whose_asker_has_left(leaves: str) -> None:
+    slow = Slow(5.0)
+    bench = Bench(slow)
+    first = ask(bench, timeout=2.0)
+    await asyncio.sleep(1)
+    second = ask(bench, timeout=9.0)
+    reader = bench.read(second)
+    await asyncio.sleep(0.5)
+    assert places(bench) == {first.owner: 1}
+    if leaves == "cancel":
+        bench.batches.cancel(first.id)
+    await asyncio.sleep(1)
+    assert places(bench) == {second.owner: 1}
+    await asyncio.sleep(3)
+    assert [event["event"] for event in events(reader)] == ["result", "done"]
+    assert (len(bench.fetcher.orders), places(bench), bench.runner.plan.active) == (1, {}, 0)
+
+
+async def test_those_who_may_not_have_the_place_ask_for_their_own_in_their_turn() -> None:
+    slow = Slow(5.0)
+    bench = Bench(slow, limits=replace(LIMITS, active_per_client=1))
+    first = ask(bench, timeout=2.0)
+    await asyncio.sleep(1)
+    request = BatchRequest(urls=[URL, "http://h.example/other"], options=Options(timeout=20.0))
+    second = bench.batches.start(request, owner=Owner("second"), keep=Keep.DETACHED)
+    reader = bench.read(second)
+    await asyncio.sleep(2)
+    assert (first.failed, places(bench), slow.cancelled) == (1, {"second": 1}, 1)
+    await asyncio.sleep(9)
+    assert [event["attempts"] for event in events(reader)[:-1]] == [1, 1]
+    assert (len(bench.fetcher.orders), places(bench), bench.runner.plan.active) == (3, {}, 0)
+
+
 async def test_the_request_is_cancelled_when_the_last_asker_has_left() -> None:
     slow = Slow(5.0)
     bench = Bench(slow)

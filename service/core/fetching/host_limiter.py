@@ -74,6 +74,11 @@ class HostLimiter:
         owners = self._active_of.get(origin)
         return owners is None or owners.get(owner, 0) < share
 
+    def used_up(self, origin: str, owner: Owner) -> bool:
+        """Return whether an owner has all the places that it may have at a host, however the host does."""
+        active = self._active_of.get(origin, {}).get(owner, 0)
+        return self._shared and active >= self.limit - min(self.limit // 4, _RESERVED)
+
     def hands_on(self, origin: str, owner: Owner) -> bool:
         """Return whether the next request of an owner may have the place of one that has ended."""
         if origin in self.waited_for:

@@ -34,20 +34,30 @@ class LockOuts:
     def __init__(self, owners: Owners) -> None:
         self._owners, self._shares = owners, owners.shares
         self._next = 0.0
+        self._due = False
+        """Whether the next look may find something: the last one did, or something has changed since."""
+        self._found = False
+        """Whether this look, of which there may be several parts, has found some."""
         self._look = self._groups()
 
     def __repr__(self) -> str:
         return f"<LockOuts, next look at {self._next:.3f}>"
 
-    def look_at(self, active: int) -> float:
-        """Return when to look next, while this many URLs are active; infinity where nobody is locked out."""
-        shares = self._shares
-        return self._next if shares.held_back or (self._owners.turns and active >= shares.places) else inf
+    def look_at(self) -> float:
+        """Return when to look next; infinity where nobody is locked out."""
+        return self._next if self._due else inf
 
-    def pop_late(self, now: float) -> list[Rejection]:
-        """Return the URLs whose time is over; as many of a group as would have been on the clock."""
+    def pop_late(self, active: int, now: float) -> list[Rejection]:
+        """Return the URLs whose time is over, while so many are active, whenever something may have changed.
+
+        They are as many of a group as would have been on the clock.
+        """
         late: list[Rejection] = []
+        self._due = bool(self._shares.held_back or (self._owners.turns and active >= self._shares.places))
+        if not self._due or now < self._next:
+            return late
         some = [*islice(self._look, _LOOKS)]
+        self._found = self._found or bool(some)
         for owner, backlog in some:
             if owner.active or not backlog.open:
                 continue
@@ -61,6 +71,7 @@ class LockOuts:
             self._next = now + _PAUSE
         else:
             self._look, self._next = self._groups(), now + _EVERY
+            self._due, self._found = self._found, False
         return late
 
     def _groups(self) -> Iterator[tuple[OwnerState, Backlog]]:

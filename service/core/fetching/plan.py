@@ -62,7 +62,7 @@ class FetchPlan:
         """Return when something changes by itself: a retry, a look, a deadline or the end of a pause is due."""
         retry = self._retries[0][0] if self._retries else inf
         parked = self.parking.next_deadline() if self.parking.waiting else inf
-        return min(self._hosts.wake_at(), parked, retry, self._lock_outs.look_at(self.active))
+        return min(self._hosts.wake_at(), parked, retry, self._lock_outs.look_at())
 
     def add(self, group: FetchGroup) -> None:
         """Begin a group; its credentials may change its owner's share, which may let other groups go on."""
@@ -99,8 +99,8 @@ class FetchPlan:
                 self._advance(now)
             elif not self.owners.turns:
                 break
-        if not self._rejected and self._lock_outs.look_at(self.active) <= now:
-            self._rejected += self._lock_outs.pop_late(now)
+        if not self._rejected:
+            self._rejected += self._lock_outs.pop_late(self.active, now)
         return self._rejected.popleft() if self._rejected else self.wake_at()
 
     def start(self, turn: Turn, now: float) -> FetchTask | None:
@@ -277,6 +277,10 @@ class FetchPlan:
         if task.place:
             self._hosts.end(task.place, owner.name)
             task.place = ""
+        self.released(owner)
+
+    def released(self, owner: OwnerState) -> None:
+        """Have those go on that may since an owner has a place less."""
         if owner.blocked or not owner.in_turn:
             self._go_on(owner)
         if (other := self.shares.pop_held_back()) is not None:

@@ -131,6 +131,8 @@ class Engine:
         )
         loop = asyncio.get_running_loop()
         self.used = 0
+        self.looks = True
+        """Whether it looks for owners that get no place, which makes up for some wake-ups that are lost."""
         self.wide = Random(f"{seed} wide") if seed % 2 == 0 else None
         """Chance for what only every second walk has."""
         self.web = Web(seed, wide=self.wide is not None)

@@ -149,7 +149,12 @@ class Walk:
         now = self.loop.time()
         if late := self.engine.runner.plan.admitted.overdue(now - SLACK):
             raise Broken(f"{late[0].group.id}: {late[0].request.url} has no event {SLACK} s after its deadline")
-        if stuck := self.idleness.check(now, SLACK) or self.idleness.locked_out(now, SLACK):
+        for flight in self.engine.runner._tasks.values():
+            if flight.open and flight.leader is not flight.waiters[0]:
+                raise Broken(f"the place of {flight.leader.group.id} is used by {flight.waiters[0].group.id}")
+        if stuck := self.idleness.check(now, SLACK):
+            raise Broken(stuck)
+        if self.engine.looks and (stuck := self.idleness.locked_out(now, SLACK)):
             raise Broken(stuck)
         for batch in [batch for batch in self.running.values() if batch.topic.final]:
             del self.running[batch.id]
