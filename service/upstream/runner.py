@@ -73,7 +73,7 @@ class Runner:
 
     def slow(self, share: float) -> None:
         """Give new fetches this share of their places, at least one; what runs goes on."""
-        self.plan.shares.places = max(1, round(self._limits.active * share))
+        self.plan.shares.resize(max(1, round(self._limits.active * share)))
         self._pump_soon()
 
     def add(self, group: FetchGroup) -> None:
@@ -122,7 +122,7 @@ class Runner:
 
     async def close(self) -> None:
         """End every task, and begin none for what waits."""
-        self.plan.shares.places = 0
+        self.plan.shares.resize(0)
         self._watchdog.close()
         self._wake_up.cancel()
         for task in self._tasks:

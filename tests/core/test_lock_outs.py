@@ -80,7 +80,7 @@ def test_one_that_has_a_place_waits_for_its_own() -> None:
     assert planned.rejected == []
     planned.plan.free(task)
     planned.plan.landed(task)
-    planned.plan.shares.places = 2
+    planned.plan.shares.resize(2)
     planned.start(50.0)
     assert 52.0 <= until(planned, 100.0, 50.3) <= 53.0, "its time begins anew when it has none any more"
 
@@ -89,10 +89,10 @@ def test_the_time_in_which_a_group_is_held_back_or_paused_does_not_count() -> No
     planned, _ = full()
     batch = batch_of(hosts(9), owner="b", timeout=2.0)
     planned.add(batch)
-    planned.plan.shares.places = 4
+    planned.plan.shares.resize(4)
     planned.admit = lambda batch: Permit.HOLD
     planned.start(0.0)
-    planned.plan.shares.places = 3
+    planned.plan.shares.resize(3)
     planned.admit = lambda batch: Permit.START
     planned.start(1.0)
     planned.plan.wake(batch)

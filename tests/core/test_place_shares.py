@@ -74,7 +74,7 @@ def test_thousands_of_one_network_that_wait_are_as_one_before_the_others() -> No
     found = [shares.pop_held_back() for _ in range(3)]
     assert [state.name for state in found if state] == [ALONE, FLOCK[1], FLOCK[3]]
     assert repr(shares) == "<Shares 0 of 1000, 252 held back>"
-    shares.places = 0
+    shares.resize(0)
     states[FLOCK[4]].active = 1
     states[FLOCK[4]].share = 0
     assert (shares.statistics().refused, shares.pop_held_back()) == (257, states[FLOCK[5]])
@@ -82,12 +82,12 @@ def test_thousands_of_one_network_that_wait_are_as_one_before_the_others() -> No
 
 def test_one_owner_leaves_some_to_others_of_the_few_places_of_an_overloaded_service_too() -> None:
     planned = Planned(replace(BatchLimits(), active=500, active_per_host=500, active_per_client=450))
-    planned.plan.shares.places = 50
+    planned.plan.shares.resize(50)
     planned.add(batch_of(hosts(500, 50), name="a", owner="a", concurrency=500))
     assert len(planned.start()) == 45
     planned.add(batch_of(hosts(9), name="b", owner="b"))
     assert len(planned.start()) == 5
-    planned.plan.shares.places = 500
+    planned.plan.shares.resize(500)
     assert len(planned.start()) == 401, "what was held back goes on"
     assert planned.plan.shares.used == 451
 

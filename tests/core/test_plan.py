@@ -353,12 +353,12 @@ def test_the_first_deadline_of_what_waits_is_part_of_the_alarm() -> None:
 
 def test_what_is_offered_a_place_and_has_no_turn_ends_at_its_deadline_and_gives_it_back() -> None:
     planned = Planned(replace(LIMITS, active=2, active_per_host=1))
-    planned.plan.shares.places = 1
+    planned.plan.shares.resize(1)
     planned.add(batch_of(hosts(2), name="a", owner="a", timeout=5.0))
     [first] = planned.start()
-    planned.plan.shares.places = 2
+    planned.plan.shares.resize(2)
     assert planned.start() == []
-    planned.plan.shares.places = 0
+    planned.plan.shares.resize(0)
     planned.plan.free(first)
     assert planned.start(1.0) == []
     assert not planned.hosts.has_place("http://h0.example:80", 1.0), "it is offered the place"

@@ -61,7 +61,7 @@ def slow_host(planned: Planned) -> None:
 
 
 def fewer_places(planned: Planned) -> None:
-    planned.plan.shares.places = 3
+    planned.plan.shares.resize(3)
 
 
 def another_client(planned: Planned) -> None:

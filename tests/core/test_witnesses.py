@@ -53,6 +53,17 @@ def test_both_of_the_last_two_owners_count_for_each_other() -> None:
     assert some.refused("h", C, 3.0)
 
 
+def test_an_answer_counts_for_a_minute_from_the_last_second_in_which_it_came() -> None:
+    some = Witnesses()
+    for now in (0.0, 0.9, 1.0, 1.9):
+        some.answered("h", C, now)
+    some.refused("h", A, 60.9)
+    assert not some.refused("h", B, 60.9)
+    assert some.refused("h", B, 61.0)
+    some.answered("h", B, 61.5)
+    assert not some.refused("h", A, 61.5), "at once, where the last one was refused"
+
+
 def test_two_in_league_cannot_have_the_answer_of_a_third_forgotten() -> None:
     some = Witnesses()
     some.answered("h", C, 0.0)
@@ -87,8 +98,8 @@ def test_a_host_that_is_asked_is_not_the_one_that_is_forgotten(monkeypatch: pyte
     some = Witnesses()
     some.answered("h", C, 0.0)
     some.answered("old", C, 0.0)
-    some.answered("h", C, 0.0)
-    some.answered("new", A, 0.0)
+    some.answered("h", C, 1.0)
+    some.answered("new", A, 1.0)
     some.refused("h", A, 1.0)
     assert not some.refused("h", B, 1.0)
     some.refused("old", A, 1.0)

@@ -66,20 +66,14 @@ class Shares:
         self._count = 0
         """How many they are."""
         self._paused: set[Owner] = set()
-        self.places = places
+        self.resize(places)
 
     def __repr__(self) -> str:
-        return f"<Shares {self.used} of {self._places}, {self._count} held back>"
+        return f"<Shares {self.used} of {self.places}, {self._count} held back>"
 
-    @property
-    def places(self) -> int:
-        """How many there are for all; fewer while the service is overloaded."""
-        return self._places
-
-    @places.setter
-    def places(self, places: int) -> None:
-        """Have fewer, or all again."""
-        self._places = places
+    def resize(self, places: int) -> None:
+        """Have fewer places while the service is overloaded, or all again."""
+        self.places = places
         self.calm = places * _EAGER * _EAGER // (_EAGER * _EAGER + _EAGER + 1)
         """As long as fewer are used, nobody leaves any to others: one owner alone in its network has as many."""
 
@@ -90,7 +84,7 @@ class Shares:
             return True
         if self.used < self.calm and name.weight >= 1:
             return False
-        room = (self._places - self.used) * _EAGER
+        room = (self.places - self.used) * _EAGER
         if name.network and (neighbours := self._networks.get(name.network, 0)):
             room -= neighbours
             if room <= 0:
@@ -102,8 +96,8 @@ class Shares:
         """Say why an owner that has no place gets none."""
         network = owner.name.network
         if self._networks.get(network) and self.used_up(owner):
-            return f"limit upstream: the clients of {network} have their share of {self._places}"
-        return f"limit upstream: other clients have all {self._places} places"
+            return f"limit upstream: the clients of {network} have their share of {self.places}"
+        return f"limit upstream: other clients have all {self.places} places"
 
     def holds_back(self, owner: OwnerState) -> bool:
         """Return whether an owner's places are used up, and remember it if it leaves some to others."""
@@ -175,4 +169,4 @@ class Shares:
     def statistics(self) -> PoolStatistics:
         """Return an immutable snapshot."""
         active = [owner.active for owner in self._states.values() if owner.active]
-        return PoolStatistics(self._places, self.used, len(active), max(active, default=0), self._refused)
+        return PoolStatistics(self.places, self.used, len(active), max(active, default=0), self._refused)

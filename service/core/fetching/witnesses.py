@@ -7,6 +7,7 @@ any number that is not, and what few have met holds back others for a moment onl
 """
 
 from collections import OrderedDict
+from math import inf
 from typing import Final
 
 from service.core.owner import Owner
@@ -15,6 +16,8 @@ __all__ = ["Witnesses", "longest_pause"]
 
 _RECENT: Final = 60.0
 """Seconds for which an answer, or a refusal, counts."""
+_FRESH: Final = 1.0
+"""Seconds for which an answer need not be recorded again: most say nothing new."""
 _MOST: Final = 10_000
 _KEPT: Final = 16
 """Witnesses of each kind that are kept of a host."""
@@ -40,6 +43,9 @@ class Witnesses:
 
     def answered(self, origin: str, owner: Owner, now: float) -> None:
         """Record a good answer."""
+        host = self._hosts.get(origin)
+        if host is not None and now - host.answered.get(owner.witness, -inf) < _FRESH:
+            return
         host = self._host(origin)
         if host.refused:
             host.refused.pop(owner.witness, None)
