@@ -3,12 +3,15 @@
 import asyncio
 import gc
 import socket
+import ssl
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+import trustme
 
 from service.edge.http.server import _ENDED, _Protocol
 from service.edge.websocket.connection import Connection
@@ -73,6 +76,32 @@ async def test_what_it_sent_is_carried_out_in_order(
             await response.content.readline()
             numbers = [orjson.loads(await response.content.readline())["data"][0] for _ in range(count)]
         assert numbers == [*range(count)]
+    assert errors(caplog) == []
+
+
+@pytest.mark.parametrize("way", ["cut", "reset", "closed"])
+@pytest.mark.parametrize("count", [0, 100])
+async def test_one_over_tls_ends_with_its_client(
+    way: str, count: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority, trusting = trustme.CA(), ssl.create_default_context()
+    authority.configure_trust(trusting)
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
+    both = str(tmp_path / "both.pem")
+    async with client_of(tls_cert=both, tls_key=both) as client:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", client.service.port, ssl=trusting, server_hostname="localhost"
+        )
+        writer.write(UPGRADE)
+        await reader.readuntil(b"\r\n\r\n")
+        await until(lambda: client.service.sockets.count)
+        writer.write(b"".join(request(n, "publish", topic="t", data=n) for n in range(count)))
+        if way == "reset":
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.close() if way == "closed" else writer.transport.abort()
+        await until(lambda: not client.service.sockets.count)
+        assert not count or client.service.hub.topics["t"].position.offset == count
     assert errors(caplog) == []
 
 

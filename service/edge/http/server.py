@@ -288,7 +288,9 @@ class HttpServer(web.Server):
         """Note the silence before the end of a WebSocket or a stream; others end as their clients like."""
         if self._idle_cuts is None or handler.transport is None or not internals.is_serving(handler):
             return
-        silence = silence_of(handler.transport.get_extra_info("socket"))
+        # Of TLS there is no socket any more.
+        sock = handler.transport.get_extra_info("socket")
+        silence = None if sock is None else silence_of(sock)
         if silence is not None:
             self._idle_cuts.note(silence)
 
