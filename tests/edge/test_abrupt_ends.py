@@ -5,7 +5,8 @@ import gc
 import socket
 import ssl
 import struct
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +85,7 @@ async def test_what_it_sent_is_carried_out_in_order(
 async def test_one_over_tls_ends_with_its_client(
     way: str, count: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    authority, trusting = trustme.CA(), ssl.create_default_context()
-    authority.configure_trust(trusting)
-    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
-    both = str(tmp_path / "both.pem")
-    async with client_of(tls_cert=both, tls_key=both) as client:
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", client.service.port, ssl=trusting, server_hostname="localhost"
-        )
+    async with over_tls(tmp_path) as (client, reader, writer):
         writer.write(UPGRADE)
         await reader.readuntil(b"\r\n\r\n")
         await until(lambda: client.service.sockets.count)
@@ -103,6 +97,30 @@ async def test_one_over_tls_ends_with_its_client(
         await until(lambda: not client.service.sockets.count)
         assert not count or client.service.hub.topics["t"].position.offset == count
     assert errors(caplog) == []
+
+
+async def test_a_stream_over_tls_ends_with_its_client(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with over_tls(tmp_path) as (client, _, writer):
+        writer.write(b"GET /topics/t/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await until(lambda: client.service.streams.readers)
+        writer.transport.abort()
+        await until(lambda: not client.service.streams.readers)
+    assert errors(caplog) == []
+
+
+@asynccontextmanager
+async def over_tls(folder: Path) -> AsyncIterator[tuple[Client, asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Yield a client of a service with a certificate, and a connection to it."""
+    authority, trusting, both = trustme.CA(), ssl.create_default_context(), str(folder / "both.pem")
+    authority.configure_trust(trusting)
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(both)
+    async with client_of(tls_cert=both, tls_key=both) as client:
+        yield (
+            client,
+            *await asyncio.open_connection(
+                "127.0.0.1", client.service.port, ssl=trusting, server_hostname="localhost"
+            ),
+        )
 
 
 async def test_what_the_kernel_has_of_it_when_a_write_fails_is_carried_out() -> None:
