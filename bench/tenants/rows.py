@@ -53,7 +53,12 @@ ROWS: Final = (
     Row("D13", "odd", "requests that are not HTTP, or hardly"),
     Row("-", "requests", "as many requests as fit, over 50 connections"),
     Row("-", "documents", "batches of 9,900 URLs, 15 MB each, of which nothing can be fetched", moment=True),
-    Row("-", "downloads", "20 results of 1 MB from the cache again and again, over 8 connections, at full speed"),
+    Row(
+        "-",
+        "downloads",
+        "20 results of 1 MB from the cache again and again, over 8 connections, at full speed",
+        kept=20,
+    ),
     Row("-", "uploads", "documents of 15 MB over 8 connections, at full speed, which are refused", moment=True),
     Row("-", "bursts", "300 WebSockets, 300 requests, or 300 beginnings of TLS at the same moment, in turn"),
     Row("-", "crowd", "400 WebSockets, each with a request of each kind, twice a second", kept=16),
