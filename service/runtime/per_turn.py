@@ -28,7 +28,7 @@ _LEAST: Final = 1 / 64
 _RISE: Final = 2.0
 """How much the share grows at most from one turn to the next: one short turn says little about the next ones."""
 _SPARE: Final = 2
-"""Owners that may have one thing more in a turn that others have used up: who asks for little need not wait."""
+"""Owners that may do one thing in a turn that others have used up, so that who asks for little need not wait."""
 
 
 class PerTurn:

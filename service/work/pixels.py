@@ -41,14 +41,15 @@ def eight_bits(picture: "Image", depth: int = 8) -> "Image":
 
 
 def _scale_transparency(picture: "Image", depth: int) -> None:
-    """Have the transparent colour in eight bits, as Pillow has the pixels: a PNG gives it in its own depth."""
+    """Scale the transparent colour to eight bits, which Pillow's pixels have: a PNG gives it in its own depth."""
     colour = picture.info.get("transparency")
     if depth == 8 or picture.mode == "P" or colour is None:
-        return  # of a palette it is an index, or bytes
+        return  # in a palette it is an index, or bytes
     if isinstance(colour, tuple):
-        picture.info["transparency"] = tuple(channel >> 8 for channel in colour)  # a depth of 16: there is no other
+        # Colours have 8 or 16 bits a channel: these have 16.
+        picture.info["transparency"] = tuple(channel >> 8 for channel in colour)
     else:
-        picture.info["transparency"] = min(255, 255 * colour // ((1 << depth) - 1))  # of one bit it may be 255
+        picture.info["transparency"] = min(255, 255 * colour // ((1 << depth) - 1))  # with one bit it may be 255
 
 
 def plain(picture: "Image") -> "Image":

@@ -29,7 +29,7 @@ _REFILL: Final = 0.2
 COMMON_BUDGET: Final = 500.0
 """Retries that all owners together have there at first."""
 _EACH: Final = 5
-"""The first retries of an owner, which it has however many others have made."""
+"""The first retries of an owner, which it may make even where the common budget is used up."""
 _TOO_BUSY: Final = 2.0
 _DECAY: Final = 0.1
 """Answers of 503 without a Retry-After may be one page's: they count as a request for less from every tenth on."""

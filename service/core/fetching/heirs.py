@@ -12,7 +12,7 @@ __all__ = ["pass_on"]
 
 
 def pass_on(plan: FetchPlan, hosts: HostLimiter, leader: FetchTask, others: list[FetchTask]) -> FetchTask | None:
-    """Give the place of a request to the first of its own client's others, or of those with room in their share.
+    """Give the place of a request to the first other asker of the same client, or with room in its share.
 
     Return None where nobody may have it, or where it has no place since it waits for one; nothing changes then.
     """

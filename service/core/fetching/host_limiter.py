@@ -75,7 +75,7 @@ class HostLimiter:
         return owners is None or owners.get(owner, 0) < share
 
     def used_up(self, origin: str, owner: Owner) -> bool:
-        """Return whether an owner has all the places that it may have at a host, however the host does."""
+        """Return whether an owner has its full share of a host's places, whether or not the host is in trouble."""
         active = self._active_of.get(origin, {}).get(owner, 0)
         return self._shared and active >= self.limit - min(self.limit // 4, _RESERVED)
 

@@ -4,7 +4,7 @@ The time of a URL starts when it leaves the backlog of its group, since a client
 has a few at a time. A client that has a place waits for its own URLs. One that has none waits for those of others,
 which may take minutes: its URLs fail as if their time had started when their group first wanted a place.
 
-Groups are looked through from time to time, so that one that gets its place costs nothing here.
+Groups are looked through at intervals, so that those which get a place cost nothing here.
 """
 
 from collections.abc import Iterator
@@ -23,9 +23,9 @@ __all__ = ["LockOuts"]
 _EVERY: Final = 0.25
 """Seconds between two looks: a URL fails half a second after its time at the latest."""
 _LOOKS: Final = 1000
-"""Groups that are looked at in one go, 0.1 ms."""
+"""Groups in one part of a look, which takes 0.1 ms."""
 _PAUSE: Final = 0.001
-"""Seconds before the next are."""
+"""Seconds between two parts of a look."""
 
 
 class LockOuts:

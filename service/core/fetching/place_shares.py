@@ -19,7 +19,7 @@ __all__ = ["OwnerState", "Shares"]
 _EAGER: Final = 9
 """One owner alone gets nine tenths of the places, and the next one finds some; likewise one network."""
 _LOOKS: Final = 16
-"""Owners that are held back, and are looked at for each place that comes free."""
+"""How many owners that are held back are looked at for each place that becomes free."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +31,7 @@ class OwnerState:
     active: int = 0
     """How many of its URLs have started, or are offered a place."""
     taken: int = 1
-    """How many places it has been given, and one."""
+    """One more than the number of places that it has been given."""
     groups: int = 0
     backlogs: deque[Backlog] = field(default_factory=deque)
     """Groups that may admit URLs."""
@@ -44,14 +44,14 @@ class OwnerState:
     begun: int = 0
     """URLs that it has begun since it last had nothing to fetch."""
     spent: int = 0
-    """What it has spent since then, the less of it the longer ago that was."""
+    """What it has spent since then; what was spent long ago counts less."""
 
 
 class Shares:
     """``places`` for all owners, of which one may have ``most`` at once.
 
     The places are a strict pool (``core/pool.py``) whose owners are known already, since each URL takes a place of
-    it. Who had to leave some to others is remembered until places come free.
+    it. Owners that had to leave some to others are remembered until places become free.
     """
 
     def __init__(self, places: int, most: int, states: dict[Owner, OwnerState]) -> None:
@@ -62,9 +62,9 @@ class Shares:
         self._networks: dict[str, int] = {}
         """Places that the owners of each network have."""
         self.held_back: OrderedDict[str, OrderedDict[Owner, None]] = OrderedDict()
-        """Owners that leave places to others, in a line for each network, or for one that has none."""
+        """Owners that leave places to others: a line for each network, and one for each owner without a network."""
         self._count = 0
-        """How many they are."""
+        """The number of owners in ``held_back``."""
         self._paused: set[Owner] = set()
         self.resize(places)
 
@@ -119,7 +119,7 @@ class Shares:
     def pop_held_back(self) -> OwnerState | None:
         """Return an owner that was held back and may have a place now, if one of the next ``_LOOKS`` may.
 
-        Networks take turns, and their owners in them: thousands in one are as one before the others.
+        Networks take turns, and so do the owners of each: thousands in one network count as one.
         """
         for _ in range(min(self._count, _LOOKS)):
             key, line = self.held_back.popitem(last=False)

@@ -194,7 +194,7 @@ class Visits:
         self._clock = clock
         self._queue: FairQueue[VisitedTopic] = FairQueue(_TURN)
         self._alone: VisitedTopic | None = None
-        """What waits where nothing else does: a queue would cost each message to a single reader a tenth more."""
+        """Where one topic waits alone, that one: a queue would cost a message to a single reader a tenth more."""
         self._running = False
 
     def wake(self, topic: VisitedTopic) -> None:

@@ -131,7 +131,7 @@ class _Protocol(RequestHandler):
         if task is not None and not task.done():
             task.add_done_callback(partial(internals.forget_request, request))
             self.turns.end.call(self.owner, self.on_lost or task.cancel)
-        self.on_lost = None  # it refers to the WebSocket, which refers to this
+        self.on_lost = None  # breaks the circle of this and the WebSocket
 
     def _process_keepalive(self) -> None:
         """Close an idle connection unless its next request has come, which a late loop may not have read yet.
@@ -288,7 +288,7 @@ class HttpServer(web.Server):
         """Note the silence before the end of a WebSocket or a stream; others end as their clients like."""
         if self._idle_cuts is None or handler.transport is None or not internals.is_serving(handler):
             return
-        # Of TLS there is no socket any more.
+        # A TLS transport has closed its socket by now.
         sock = handler.transport.get_extra_info("socket")
         silence = None if sock is None else silence_of(sock)
         if silence is not None:

@@ -25,8 +25,8 @@ _MESSAGES: Final = frozenset({WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, 
 _TURN: Final = 4 << 10
 """Bytes of one client's messages, each with ``_LEAST`` more, that take about a millisecond."""
 _QUANTUM: Final = 512
-"""How much of them is carried out before it is another client's turn: where turns of the loop are short, more would
-be what is carried out in ten of them."""
+"""How much of them is carried out before it is another client's turn. Where a turn of the loop
+carries out little, a larger quantum would last for ten of them."""
 _LEAST: Final = 64
 _SECOND: Final = _TURN * 1000
 """Bytes that a second of carrying out messages counts as."""
@@ -88,7 +88,7 @@ class Conversation:
             else:
                 return
             if connection.last_cost > cost:
-                # What it took beyond what was foreseen: the others of this turn have that much less.
+                # It cost more than was estimated: the others of this turn have that much less.
                 self._turns.spend(connection.last_cost - cost)
             # Otherwise it would stay in memory for as long as the next does not come.
             del message
